@@ -1,0 +1,63 @@
+/* Result codes: what every plait call returns.
+ *
+ * A call returns 0 on success, a positive notice on success with something to tell, or a negative
+ * error. `rc < 0` therefore always means: it did not happen. Where an errno fits, the value is that
+ * errno negated; the rest count down from -4000. errno itself is never touched.
+ *
+ * Python's counterpart: exceptions (TimeoutError, CancelledError, RuntimeError, ValueError, ...). */
+#ifndef PLAIT_ERROR_H
+#define PLAIT_ERROR_H
+
+#include <errno.h>
+#include <plait/export.h>
+
+PLAIT_BEGIN_DECLS
+
+enum plait_code {
+    PLAIT_OK = 0,
+
+    /* Notices: the call did what was asked, and there is something to know. */
+    PLAIT_OWNER_DIED = 1, /* you hold the lock; its last holder died with it: check your data */
+    PLAIT_DIED = 2,       /* the worker is joined; it did not return but was killed or exited */
+
+    /* Errors with an errno of the same meaning. */
+    PLAIT_EPERM = -EPERM,         /* not yours to do: released when not held, not the holder */
+    PLAIT_ESRCH = -ESRCH,         /* the worker has ended; there is nobody to signal */
+    PLAIT_EAGAIN = -EAGAIN,       /* a limit on threads or processes is reached (RLIMIT_NPROC) */
+    PLAIT_ENOMEM = -ENOMEM,       /* no memory, or no page of the arena can be had */
+    PLAIT_EBUSY = -EBUSY,         /* in use just now: not yet ended, or still being worked on */
+    PLAIT_EINVAL = -EINVAL,       /* an argument is NULL, negative or contradicts another */
+    PLAIT_EMFILE = -EMFILE,       /* no file descriptor left */
+    PLAIT_EDEADLK = -EDEADLK,     /* waiting would never end: join of self, lock held by self */
+    PLAIT_ECHILD = -ECHILD,       /* made before a fork, not usable in the forked child */
+    PLAIT_EOVERFLOW = -EOVERFLOW, /* past a bound; nothing was changed */
+    PLAIT_ENOTSUP = -EOPNOTSUPP,  /* not offered: by this version, this kind or this kernel */
+    PLAIT_ETIMEDOUT = -ETIMEDOUT, /* the time given is over (PLAIT_NOWAIT: it would have waited) */
+    PLAIT_ECANCELED = -ECANCELED, /* this worker was asked to stop (plait_cancel) */
+    PLAIT_ESTALE = -ESTALE,       /* that worker is gone and already joined or detached */
+
+    /* Errors of plait's own. */
+    PLAIT_EARENA = -4001,   /* the arena cannot be had: address space, memfd or its size refused */
+    PLAIT_EPRIVATE = -4002, /* private memory where memory of the whole family is needed */
+    PLAIT_EFOREIGN = -4003, /* not an address that plait_alloc gave out */
+    PLAIT_EFREED = -4004,   /* freed already */
+    PLAIT_EDIED = -4005,    /* a worker died while it ran this item */
+    PLAIT_ECLOSED = -4006,  /* closed: takes no new work */
+    PLAIT_EWORKERS = -4007, /* every entry of the worker table is in use */
+};
+
+/* The sentence for a code ("the time given is over"). Never NULL; an unknown code gets a sentence
+ * that says so. Does not block; anyone may call, signal handlers and forked children included. The
+ * text is constant: do not free it. Python: str(exception). */
+PLAIT_API const char *plait_strerror(int code);
+
+/* The name of a code as written in C ("PLAIT_ETIMEDOUT"), "PLAIT_E?" if unknown. Never NULL. Does
+ * not block; anyone may call. Constant text. Python: type(exception).__name__. */
+PLAIT_API const char *plait_errname(int code);
+
+/* Why the last pointer-returning call of this thread gave NULL (plait_alloc and its kin), 0 if none
+ * has failed yet. A call that succeeds leaves it as it was. Does not block; any thread. */
+PLAIT_API int plait_last_error(void);
+
+PLAIT_END_DECLS
+#endif

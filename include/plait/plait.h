@@ -1,0 +1,16 @@
+/* plait: threads, processes and coroutines behind one API. This header includes all others. */
+#ifndef PLAIT_PLAIT_H
+#define PLAIT_PLAIT_H
+
+#include <plait/arena.h>
+#include <plait/clock.h>
+#include <plait/condition.h>
+#include <plait/error.h>
+#include <plait/event.h>
+#include <plait/lock.h>
+#include <plait/pool.h>
+#include <plait/semaphore.h>
+#include <plait/with.h>
+#include <plait/worker.h>
+
+#endif

@@ -1,0 +1,70 @@
+/* PLAIT_WITH: a block that holds something, released on every way out.
+ *
+ *     PLAIT_WITH(&account->lock)
+ *         account->cents += 100;
+ *
+ *     PLAIT_WITH(&slots) {                  // a plait_lock, plait_semaphore or plait_condition
+ *         if (!ready())
+ *             return -1;                    // released; so by break, continue and goto out of it
+ *         use();
+ *     } else {
+ *         return 0;                         // not acquired: this worker was asked to stop
+ *     }
+ *
+ * Waits without a timeout. If it cannot acquire, the block is skipped and `else`, if there is one,
+ * runs. That happens when the worker is cancelled (the request then stays: the next blocking call
+ * still returns PLAIT_ECANCELED) or on misuse (NULL). `break` and `continue` leave the block, not a
+ * loop around it. After the death of a holder the block runs; plait_lock_blame tells.
+ * Python's counterpart: the with statement. */
+#ifndef PLAIT_WITH_H
+#define PLAIT_WITH_H
+
+#include <plait/condition.h>
+#include <plait/lock.h>
+#include <plait/semaphore.h>
+
+PLAIT_BEGIN_DECLS
+
+/* What a block holds. Not for direct use. */
+struct plait_with_ {
+    plait_lock *lock;
+    plait_semaphore *semaphore;
+    int held;
+    int once;
+};
+
+PLAIT_API struct plait_with_ plait_with_lock_(plait_lock *lock);
+PLAIT_API struct plait_with_ plait_with_semaphore_(plait_semaphore *semaphore);
+PLAIT_API struct plait_with_ plait_with_condition_(plait_condition *condition);
+PLAIT_API void plait_with_end_(struct plait_with_ *with);
+
+PLAIT_END_DECLS
+
+#ifdef __cplusplus
+static inline struct plait_with_ plait_with_(plait_lock *x)
+{
+    return plait_with_lock_(x);
+}
+static inline struct plait_with_ plait_with_(plait_semaphore *x)
+{
+    return plait_with_semaphore_(x);
+}
+static inline struct plait_with_ plait_with_(plait_condition *x)
+{
+    return plait_with_condition_(x);
+}
+#else
+#define plait_with_(x)                                                                             \
+    _Generic((x), plait_lock *: plait_with_lock_, plait_semaphore *: plait_with_semaphore_,        \
+             plait_condition *: plait_with_condition_)(x)
+#endif
+
+#define PLAIT_WITH_NAME_(a, b) a##b
+#define PLAIT_WITH_AS_(x, name)                                                                    \
+    for (struct plait_with_ name __attribute__((cleanup(plait_with_end_))) = plait_with_(x);       \
+         name.once; name.once = 0)                                                                 \
+        if (name.held)
+#define PLAIT_WITH_UNIQUE_(x, n) PLAIT_WITH_AS_(x, PLAIT_WITH_NAME_(plait_with_, n))
+#define PLAIT_WITH(x) PLAIT_WITH_UNIQUE_(x, __COUNTER__)
+
+#endif

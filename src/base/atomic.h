@@ -1,0 +1,85 @@
+/* Atomics: every access to a word that two workers share goes through one of these names (D10).
+ *
+ * The memory order is in the name, so a glance at a line shows what it promises:
+ *   relaxed   the value alone; nothing else is ordered by it
+ *   acquire   what the matching release wrote before is visible after
+ *   release   what was written before is visible to whoever acquires this
+ *   acq_rel   both; for read-modify-write that both takes and gives
+ *   seq_cst   all such operations stand in one order that every worker agrees on
+ *
+ * In the test build (PL_STEP_HOOKS) each operation first calls pl_step(): that is where a worker is
+ * killed (crash harness) or descheduled (explore harness), before the operation takes place. */
+#ifndef PL_BASE_ATOMIC_H
+#define PL_BASE_ATOMIC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#ifdef PL_STEP_HOOKS
+/* Set by a harness; NULL does nothing. `what` is the operation's name, `word` its address. */
+extern void (*pl_step_hook)(const char *what, const void *word);
+#define PL_STEP(what, p) (pl_step_hook ? pl_step_hook((what), (const void *)(p)) : (void)0)
+#else
+#define PL_STEP(what, p) ((void)0)
+#endif
+
+#define pl_load_relaxed(p) (PL_STEP("load", p), __atomic_load_n((p), __ATOMIC_RELAXED))
+#define pl_load_acquire(p) (PL_STEP("load", p), __atomic_load_n((p), __ATOMIC_ACQUIRE))
+#define pl_load_seq_cst(p) (PL_STEP("load", p), __atomic_load_n((p), __ATOMIC_SEQ_CST))
+
+#define pl_store_relaxed(p, v) (PL_STEP("store", p), __atomic_store_n((p), (v), __ATOMIC_RELAXED))
+#define pl_store_release(p, v) (PL_STEP("store", p), __atomic_store_n((p), (v), __ATOMIC_RELEASE))
+#define pl_store_seq_cst(p, v) (PL_STEP("store", p), __atomic_store_n((p), (v), __ATOMIC_SEQ_CST))
+
+#define pl_exchange_acquire(p, v)                                                                  \
+    (PL_STEP("exchange", p), __atomic_exchange_n((p), (v), __ATOMIC_ACQUIRE))
+#define pl_exchange_release(p, v)                                                                  \
+    (PL_STEP("exchange", p), __atomic_exchange_n((p), (v), __ATOMIC_RELEASE))
+#define pl_exchange_acq_rel(p, v)                                                                  \
+    (PL_STEP("exchange", p), __atomic_exchange_n((p), (v), __ATOMIC_ACQ_REL))
+
+/* Compare and swap: true if *p was *expected and now is v; else *expected is what *p was. The order
+ * named is that of success; failure is relaxed, except for seq_cst, where it is acquire. */
+#define pl_cas_relaxed(p, expected, v)                                                             \
+    (PL_STEP("cas", p),                                                                            \
+     __atomic_compare_exchange_n((p), (expected), (v), false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+#define pl_cas_acquire(p, expected, v)                                                             \
+    (PL_STEP("cas", p),                                                                            \
+     __atomic_compare_exchange_n((p), (expected), (v), false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+#define pl_cas_release(p, expected, v)                                                             \
+    (PL_STEP("cas", p),                                                                            \
+     __atomic_compare_exchange_n((p), (expected), (v), false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+#define pl_cas_acq_rel(p, expected, v)                                                             \
+    (PL_STEP("cas", p),                                                                            \
+     __atomic_compare_exchange_n((p), (expected), (v), false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+#define pl_cas_seq_cst(p, expected, v)                                                             \
+    (PL_STEP("cas", p),                                                                            \
+     __atomic_compare_exchange_n((p), (expected), (v), false, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE))
+
+/* Each returns the value before. */
+#define pl_fetch_add_relaxed(p, v)                                                                 \
+    (PL_STEP("fetch_add", p), __atomic_fetch_add((p), (v), __ATOMIC_RELAXED))
+#define pl_fetch_add_acq_rel(p, v)                                                                 \
+    (PL_STEP("fetch_add", p), __atomic_fetch_add((p), (v), __ATOMIC_ACQ_REL))
+#define pl_fetch_add_seq_cst(p, v)                                                                 \
+    (PL_STEP("fetch_add", p), __atomic_fetch_add((p), (v), __ATOMIC_SEQ_CST))
+#define pl_fetch_or_relaxed(p, v)                                                                  \
+    (PL_STEP("fetch_or", p), __atomic_fetch_or((p), (v), __ATOMIC_RELAXED))
+#define pl_fetch_or_acq_rel(p, v)                                                                  \
+    (PL_STEP("fetch_or", p), __atomic_fetch_or((p), (v), __ATOMIC_ACQ_REL))
+#define pl_fetch_or_seq_cst(p, v)                                                                  \
+    (PL_STEP("fetch_or", p), __atomic_fetch_or((p), (v), __ATOMIC_SEQ_CST))
+#define pl_fetch_and_acq_rel(p, v)                                                                 \
+    (PL_STEP("fetch_and", p), __atomic_fetch_and((p), (v), __ATOMIC_ACQ_REL))
+
+/* Tells the processor that this is a spin loop. Not an ordering point. */
+static inline void pl_pause(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb" ::: "memory");
+#endif
+}
+
+#endif

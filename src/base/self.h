@@ -1,0 +1,43 @@
+/* Who am I: the calling thread's place among the workers.
+ *
+ * The fast paths of all primitives read `pl_self.id` and nothing else. It is 0 until the thread is
+ * written down in the registry, which happens on first need (pl_self_enter), and again after a
+ * fork, where the child's copy is reset: the child is a new worker. */
+#ifndef PL_BASE_SELF_H
+#define PL_BASE_SELF_H
+
+#include <stdint.h>
+
+struct pl_slot;   /* registry */
+struct pl_parker; /* park */
+
+/* Size classes of the arena's allocator; see arena/alloc.c. */
+enum { PL_CLASSES = 40 };
+
+struct pl_self {
+    uint32_t id;                /* PL_ID_MASK bits: what a lock word names; 0: not registered yet */
+    uint32_t spin_budget;       /* pauses worth spending before sleeping; learned, see park/spin.c */
+    struct pl_slot *slot;       /* the registry entry of `id` */
+    struct pl_parker *parker;   /* how this worker sleeps; NULL: as a thread does */
+    uint32_t heap[PL_CLASSES];  /* allocator: this worker's current chunk of each class, 0 none */
+};
+
+extern _Thread_local struct pl_self pl_self __attribute__((tls_model("initial-exec")));
+
+/* A worker id: 16 bits of slot, 13 of generation. 29 bits, so that a lock word has room for three
+ * flags. Never 0. */
+enum { PL_ID_SLOT_BITS = 16, PL_ID_BITS = 29 };
+#define PL_ID_MASK ((UINT32_C(1) << PL_ID_BITS) - 1)
+#define PL_ID_SLOT(id) ((id) & ((UINT32_C(1) << PL_ID_SLOT_BITS) - 1))
+
+/* Writes the calling thread into the registry. 0, or PLAIT_EARENA, PLAIT_ENOMEM, PLAIT_EWORKERS.
+ * Declared here because the arena needs it too; the registry, which knows workers, defines it. */
+int pl_self_enter(void);
+
+/* 0 if the calling thread is registered, now if not before. */
+static inline int pl_self_known(void)
+{
+    return __builtin_expect(pl_self.id != 0, 1) ? 0 : pl_self_enter();
+}
+
+#endif
