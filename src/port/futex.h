@@ -1,0 +1,36 @@
+/* Futex: sleeping on a 32-bit word. The only place in plait that puts a thread to sleep.
+ *
+ * Duties of the port: a sleeper returns for any reason or none (callers re-check); a wake that
+ * follows a change of the word is never lost to a sleeper that saw the old value; timeouts are
+ * absolute instants of the monotonic clock, so interruptions need no arithmetic. */
+#ifndef PL_PORT_FUTEX_H
+#define PL_PORT_FUTEX_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { PL_FUTEX_MAX = 128 }; /* words one sleeper may watch at once */
+
+/* One word to watch. `shared`: other processes may wake it. */
+struct pl_watch {
+    uint32_t *word;
+    uint32_t seen;
+    bool shared;
+};
+
+/* Sleeps while *word == seen, until woken or `deadline`. 0: woken, changed or interrupted;
+ * -ETIMEDOUT: the deadline passed. */
+int pl_futex_wait(uint32_t *word, uint32_t seen, bool shared, int64_t deadline);
+
+/* Sleeps while every watched word is as seen. As pl_futex_wait; -ENOSYS where the kernel has no
+ * futex_waitv (before 5.16, or refused): then the caller must watch one word and poll the rest. */
+int pl_futex_wait_any(const struct pl_watch *watch, int n, int64_t deadline);
+
+/* Wakes up to `n` sleepers of the word and returns how many. Safe on an address that is no longer
+ * mapped (returns 0). */
+int pl_futex_wake(uint32_t *word, int n, bool shared);
+
+/* Tests: behave as a kernel without futex_waitv from now on. */
+void pl_futex_forget_waitv(void);
+
+#endif

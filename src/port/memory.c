@@ -1,0 +1,89 @@
+/* memfd, mmap at a fixed place, and reserving pages ahead of use. */
+#include "port/memory.h"
+
+#include "base/atomic.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+
+static bool no_populate; /* any thread sets it, once, when the kernel does not know the advice */
+
+/* Growing a file past RLIMIT_FSIZE kills with SIGXFSZ, so the limit is asked first. */
+static bool file_may_be(uint64_t size)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
+           (limit.rlim_cur == RLIM_INFINITY || size <= limit.rlim_cur);
+}
+
+int pl_memory_file(uint64_t size)
+{
+    int saved = errno, rc = 0;
+    if (!file_may_be(size))
+        return -EFBIG;
+    int fd = memfd_create("plait", MFD_CLOEXEC);
+    if (fd < 0) {
+        rc = -errno;
+    } else if (ftruncate(fd, (off_t)size) < 0) {
+        rc = -errno;
+        close(fd);
+    }
+    errno = saved;
+    return rc < 0 ? rc : fd;
+}
+
+int pl_memory_map(int fd, void *place, uint64_t size)
+{
+    int saved = errno, rc = 0;
+    void *got = mmap(place, size, PROT_READ | PROT_WRITE,
+                     MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE, fd, 0);
+    if (got == MAP_FAILED) {
+        rc = -errno;
+    } else if (got != place) { /* a kernel before 4.17 takes the place for a hint */
+        munmap(got, size);
+        rc = -EEXIST;
+    }
+    errno = saved;
+    return rc;
+}
+
+int pl_memory_back(void *start, uint64_t len, int fd, uint64_t offset)
+{
+    int saved = errno, rc = -1;
+    if (!pl_load_relaxed(&no_populate)) {
+        do
+            rc = madvise(start, len, MADV_POPULATE_WRITE);
+        while (rc < 0 && (errno == EINTR || errno == EAGAIN));
+        if (rc < 0 && errno == EINVAL)
+            pl_memory_forget_populate();
+    }
+    if (pl_load_relaxed(&no_populate)) {
+        do
+            rc = fd < 0 ? -1 : fallocate(fd, 0, (off_t)offset, (off_t)len);
+        while (rc < 0 && fd >= 0 && errno == EINTR);
+    }
+    errno = saved;
+    return rc < 0 ? -ENOMEM : 0;
+}
+
+void pl_memory_unback(void *start, uint64_t len)
+{
+    int saved = errno;
+    madvise(start, len, MADV_REMOVE);
+    errno = saved;
+}
+
+void pl_memory_forget_populate(void)
+{
+    pl_store_relaxed(&no_populate, true);
+}

@@ -1,0 +1,229 @@
+/* waitid, pidfd, /proc and the lifeline. */
+#include "port/process.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+#ifndef SYS_pidfd_send_signal
+#define SYS_pidfd_send_signal 424
+#endif
+
+static int64_t timeval_ns(struct timeval t)
+{
+    return (int64_t)t.tv_sec * 1000000000 + (int64_t)t.tv_usec * 1000;
+}
+
+/* glibc's waitid leaves the usage out; the system call has it. */
+static int wait_once(int pid, int options, siginfo_t *info, struct rusage *usage)
+{
+    int saved = errno;
+    info->si_pid = 0;
+    long rc;
+    do
+        rc = syscall(SYS_waitid, P_PID, pid, info, options, usage);
+    while (rc < 0 && errno == EINTR);
+    int error = rc < 0 ? -errno : info->si_pid == 0 ? -EAGAIN : 0;
+    errno = saved;
+    return error;
+}
+
+int pl_process_reap(int pid, struct pl_process_end *ret)
+{
+    siginfo_t info;
+    struct rusage usage;
+    int rc = wait_once(pid, WEXITED | WNOHANG, &info, &usage);
+    if (rc < 0)
+        return rc;
+    bool killed = info.si_code != CLD_EXITED;
+    *ret = (struct pl_process_end){
+        .status = killed ? 0 : info.si_status,
+        .signal = killed ? info.si_status : 0,
+        .core = info.si_code == CLD_DUMPED,
+        .user_ns = timeval_ns(usage.ru_utime),
+        .system_ns = timeval_ns(usage.ru_stime),
+        .max_rss = (int64_t)usage.ru_maxrss * 1024,
+    };
+    return 0;
+}
+
+int pl_process_open(int pid)
+{
+    int saved = errno;
+    long fd = syscall(SYS_pidfd_open, pid, 0);
+    int rc = fd < 0 ? -errno : (int)fd;
+    errno = saved;
+    return rc;
+}
+
+int pl_process_signal(int handle, int signal)
+{
+    int saved = errno;
+    long rc = syscall(SYS_pidfd_send_signal, handle, signal, NULL, 0);
+    if (rc < 0)
+        rc = -errno;
+    errno = saved;
+    return (int)rc;
+}
+
+/* A pidfd reads as ready once its process is a zombie or gone. */
+static int wait_for_end(int handle, int64_t deadline)
+{
+    struct pollfd p = {.fd = handle, .events = POLLIN};
+    for (;;) {
+        int64_t left = deadline == PL_NEVER ? 0 : deadline - plait_now();
+        struct timespec ts = pl_timespec(left > 0 ? left : 0);
+        int rc = ppoll(&p, 1, deadline == PL_NEVER ? NULL : &ts, NULL);
+        if (rc > 0)
+            return 0;
+        if (rc == 0)
+            return -ETIMEDOUT;
+        if (errno != EINTR)
+            return -errno;
+    }
+}
+
+int pl_process_wait(int pid, int64_t deadline)
+{
+    int saved = errno;
+    int handle = pl_process_open(pid);
+    if (handle < 0)
+        return handle == -ESRCH ? 0 : -ENOSYS;
+    int rc = wait_for_end(handle, deadline);
+    close(handle);
+    errno = saved;
+    return rc;
+}
+
+/* State, start time (clock ticks since boot) and wait status of a process, from /proc. */
+static int read_stat(int pid, char *ret_state, uint64_t *ret_start, int *ret_status)
+{
+    char path[40], text[1024];
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    ssize_t n = read(fd, text, sizeof text - 1);
+    close(fd);
+    if (n <= 0)
+        return -ESRCH;
+    text[n] = 0;
+    char *field = strrchr(text, ')'); /* the name may hold anything, blanks and brackets too */
+    if (!field || field[1] != ' ')
+        return -ESRCH;
+    field += 2; /* field 3 */
+    *ret_state = *field;
+    for (int i = 3; field; i++) {
+        if (i == 22 && sscanf(field, "%lu", ret_start) != 1)
+            return -ESRCH;
+        if (i == 52)
+            return sscanf(field, "%d", ret_status) == 1 ? 0 : -ESRCH;
+        field = strchr(field, ' ');
+        if (field)
+            field++;
+    }
+    return -ESRCH;
+}
+
+/* Whether a process that began `start` ticks after boot may be the one that `started` then. Ticks
+ * are coarse and registration comes a little after birth; a pid is not reused that fast. */
+static bool may_be(uint64_t start, int64_t started)
+{
+    struct timespec boot;
+    clock_gettime(CLOCK_BOOTTIME, &boot);
+    int64_t since_boot = (int64_t)boot.tv_sec * 1000000000 + boot.tv_nsec;
+    int64_t began = (int64_t)(start * (1000000000 / (uint64_t)sysconf(_SC_CLK_TCK)));
+    return began - since_boot <= started - plait_now() + INT64_C(2000000000);
+}
+
+int pl_process_peek(int pid, int64_t started, int64_t patience, struct pl_process_end *ret)
+{
+    char state;
+    uint64_t start = 0;
+    int status = 0, saved = errno;
+    if (patience > 0)
+        pl_process_wait(pid, plait_now() + patience);
+    int rc = read_stat(pid, &state, &start, &status);
+    errno = saved;
+    if (rc < 0)
+        return rc;
+    if ((state != 'Z' && state != 'X') || !may_be(start, started))
+        return -ESRCH;
+    *ret = (struct pl_process_end){
+        .status = WIFEXITED(status) ? WEXITSTATUS(status) : 0,
+        .signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0,
+        .core = WIFSIGNALED(status) && WCOREDUMP(status),
+    };
+    return 0;
+}
+
+bool pl_process_gone(int tid)
+{
+    int saved = errno;
+    bool gone = kill(tid, 0) < 0 && errno == ESRCH;
+    errno = saved;
+    return gone;
+}
+
+int pl_lifeline_make(struct pl_lifeline *ret)
+{
+    int ends[2], saved = errno;
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0) {
+        int error = -errno;
+        errno = saved;
+        return error;
+    }
+    ret->read_end = ends[0];
+    ret->write_end = ends[1];
+    return 0;
+}
+
+void pl_lifeline_drop(const struct pl_lifeline *parents)
+{
+    close(parents->read_end);
+    close(parents->write_end);
+}
+
+static bool has_hung_up(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = 0};
+    return poll(&p, 1, 0) == 1 && (p.revents & POLLHUP);
+}
+
+void pl_lifeline_tie(const struct pl_lifeline *parents)
+{
+    /* Whom to signal is a property of the open file, and the inherited one is shared with all
+     * siblings: each child needs an open file of its own on the same pipe. */
+    char path[40];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", parents->read_end);
+    int own = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    pid_t parent = getppid();
+    close(parents->write_end);
+    if (own < 0) {
+        /* No /proc: the second best follows the forking thread. */
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent || has_hung_up(parents->read_end))
+            kill(getpid(), SIGKILL);
+        close(parents->read_end);
+        return;
+    }
+    close(parents->read_end);
+    fcntl(own, F_SETOWN, getpid());
+    fcntl(own, F_SETSIG, SIGKILL);
+    fcntl(own, F_SETFL, O_ASYNC | O_NONBLOCK);
+    if (has_hung_up(own)) /* it died before we were tied */
+        kill(getpid(), SIGKILL);
+}

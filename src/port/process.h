@@ -1,0 +1,57 @@
+/* Processes: reaping, asking, signalling, and dying with one's parent. Errors are -errno. */
+#ifndef PL_PORT_PROCESS_H
+#define PL_PORT_PROCESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct pl_process_end {
+    int status; /* exit code, if signal is 0 */
+    int signal;
+    bool core;
+    int64_t user_ns, system_ns;
+    int64_t max_rss; /* bytes */
+};
+
+/* Collects a zombie child. 0 with *ret; -EAGAIN: it still runs; -ECHILD: not our child, or somebody
+ * else collected it. Waits for nobody else's children. */
+int pl_process_reap(int pid, struct pl_process_end *ret);
+
+/* Waits until a child is a zombie, at most until `deadline`. 0, -ETIMEDOUT, or -ENOSYS where pidfds
+ * are not to be had: then poll pl_process_reap. */
+int pl_process_wait(int pid, int64_t deadline);
+
+/* Learns how any process of this user ended while it is a zombie, without collecting it; waits up
+ * to `patience` ns for it to become one. `started` (plait_now) tells it from a later process with
+ * the same pid. 0, or a negative errno if it cannot be known. */
+int pl_process_peek(int pid, int64_t started, int64_t patience, struct pl_process_end *ret);
+
+/* Whether no thread or process has this id. */
+bool pl_process_gone(int tid);
+
+/* Opens a handle to whatever process has this pid now; the caller makes sure after that it is the
+ * one meant. A descriptor, or -errno. */
+int pl_process_open(int pid);
+
+/* Sends a signal through a handle. */
+int pl_process_signal(int handle, int signal);
+
+/* A lifeline: a pipe of which a parent holds the writing end and that no one writes to. When the
+ * parent dies, of anything, the kernel closes it, and each child that is tied gets SIGKILL from the
+ * kernel itself (O_ASYNC with F_SETSIG): no thread waits, none can be late. Unlike PDEATHSIG this
+ * follows the process, not the thread that called fork. */
+struct pl_lifeline {
+    int read_end, write_end;
+};
+
+/* 0 or -errno. */
+int pl_lifeline_make(struct pl_lifeline *ret);
+
+/* In the child: to be killed when the parent dies. Closes the inherited ends. If the parent is dead
+ * already, does not return. */
+void pl_lifeline_tie(const struct pl_lifeline *parents);
+
+/* In the child: drops the inherited ends. */
+void pl_lifeline_drop(const struct pl_lifeline *parents);
+
+#endif
