@@ -1,0 +1,83 @@
+/* The arena: memory of the whole family, at one address in every process (D1).
+ *
+ *     base                                                                              base + size
+ *     | header | worker slots | chunk states | chunk records | chunks of 64 KiB ................. |
+ *
+ * Nothing is backed by pages until pl_arena_back() has reserved them: a page that cannot be had is
+ * an error at that call, never a SIGBUS at touch. Zero bytes are the initial state of everything. */
+#ifndef PL_ARENA_ARENA_H
+#define PL_ARENA_ARENA_H
+
+#include <plait/arena.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    PL_CHUNK_SIZE = 65536,   /* what the allocator hands from worker to worker */
+    PL_SLOT_SIZE = 512,      /* one worker's entry in the registry */
+    PL_MOST_SLOTS = 1 << 16, /* as many as a worker id can name */
+};
+
+struct pl_arena {
+    /* Constant once the arena is published. */
+    uint64_t magic;
+    uint64_t version;
+    struct pl_arena *base; /* where every process maps it */
+    uint64_t size;         /* bytes of address space */
+    uint64_t slots;        /* offset of the worker slots, n_slots of them */
+    uint64_t states;       /* offset of uint64_t state[n_chunks] */
+    uint64_t records;      /* offset of struct pl_chunk[n_chunks] */
+    uint64_t chunks;       /* offset of the first chunk */
+    uint32_t n_slots;
+    uint32_t n_chunks;
+
+    /* Atomic; any worker writes. */
+    _Alignas(64) uint32_t slots_ready; /* slots below this are backed by pages; grows */
+    uint32_t slot_cursor;              /* where the search for a free slot goes on; a hint */
+    uint32_t root;                     /* id of the worker that made the arena */
+    uint32_t deaths;                   /* recoveries completed; for tests and sight */
+    _Alignas(64) int64_t last_sweep;   /* when someone last looked for dead workers (plait_now) */
+
+    /* Atomic; the allocator's own; any worker writes. */
+    _Alignas(64) uint32_t chunks_ready; /* chunk states and records below this are backed; grows */
+    _Alignas(64) uint32_t chunk_hint;   /* lowest chunk that may be spare; a hint */
+    uint32_t chunks_free;               /* chunks in the state FREE; an estimate, never too low */
+    uint32_t orphan_cursor;             /* where the search for an ownerless chunk goes on; a hint */
+    uint32_t orphans[40];               /* ownerless chunks of each class; never too low */
+};
+
+/* The arena of this process's family: NULL until someone needs it. Set once, then constant. */
+extern struct pl_arena *pl_arena;
+
+/* Makes the arena if there is none yet. 0, PLAIT_EARENA (no address space, no memfd), PLAIT_EINVAL
+ * (PLAIT_ARENA_SIZE is not a size) or PLAIT_ENOMEM. Threads may race; one wins. */
+int pl_arena_need(void);
+
+/* Maps an existing arena from a file descriptor at the address it names; for a re-executed child.
+ * Keeps `fd`. PLAIT_EARENA if the place is taken or the file is not an arena of this version. */
+int pl_arena_attach(int fd);
+
+/* The descriptor to hand to a re-executed child (close-on-exec here). -1 without an arena. */
+int pl_arena_descriptor(void);
+
+/* Reserves pages for [offset, offset + len). 0 or PLAIT_ENOMEM. Pages already there keep their
+ * content; new ones are zero. */
+int pl_arena_back(uint64_t offset, uint64_t len);
+
+/* Gives the pages of [offset, offset + len) back; reading it again needs pl_arena_back. */
+void pl_arena_unback(uint64_t offset, uint64_t len);
+
+static inline void *pl_arena_at(uint64_t offset)
+{
+    return (char *)pl_arena + offset;
+}
+
+/* Whether `p` lies in the arena: then every process of the family sees it. */
+static inline bool pl_arena_holds(const void *p)
+{
+    const struct pl_arena *a = pl_arena;
+    return a && (uintptr_t)p - (uintptr_t)a < a->size;
+}
+
+#endif
