@@ -1,0 +1,216 @@
+/* Parking: the record in the registry, the watched words, naps, timeouts, cancellation.
+ *
+ * Naive: futex_wait(word, seen). Its holes: a dead holder changes no word; a cancelled sleeper is
+ * not woken; a wake-up given to a worker that was killed before it could use it is lost.
+ * Cure: a sleeper watches up to three words at once: the primitive's, its own `cancel`, and the
+ * holder's heart, which the kernel marks at death. And it naps: a sleep is cut into naps (20 ms,
+ * doubling to 1 s), after each of which the word is looked at again and the registry swept for
+ * deaths that nobody noticed. So a lost wake-up costs a nap, not forever, and a sleeper that is
+ * left alone costs one look a second.
+ *
+ * Where the kernel cannot watch several words (no futex_waitv), naps are short and the cancel word
+ * and the heart are looked at after each. */
+#include "park/park.h"
+
+#include "base/atomic.h"
+#include "base/clock.h"
+#include "port/futex.h"
+
+#include <limits.h>
+
+enum {
+    FIRST_NAP = 20 * 1000 * 1000,
+    LONGEST_NAP = 1000 * 1000 * 1000,
+    BLIND_NAP = 5 * 1000 * 1000, /* without futex_waitv */
+    SWEEP_EVERY = 10 * 1000 * 1000,
+};
+
+int pl_wait_begin(struct pl_wait *wait, enum pl_wait_kind kind, int64_t timeout)
+{
+    int rc = pl_check_timeout(timeout);
+    if (rc < 0)
+        return rc;
+    *wait = (struct pl_wait){
+        .kind = kind,
+        .deadline = timeout == PLAIT_NOWAIT ? 0 : pl_deadline(timeout),
+        .nap = FIRST_NAP,
+    };
+    return 0;
+}
+
+void pl_wait_renew(struct pl_wait *wait)
+{
+    *wait = (struct pl_wait){.kind = wait->kind, .deadline = wait->deadline, .nap = FIRST_NAP};
+}
+
+/* --- cancellation --- */
+
+int pl_cancel_take(void)
+{
+    struct pl_slot *slot = pl_self.slot;
+    uint32_t asked = pl_load_acquire(&slot->cancel);
+    if (asked == pl_load_relaxed(&slot->cancel_seen))
+        return 0;
+    pl_store_relaxed(&slot->cancel_seen, asked);
+    return PLAIT_ECANCELED;
+}
+
+void pl_cancel_request(struct pl_slot *slot)
+{
+    pl_fetch_add_seq_cst(&slot->cancel, 1u);
+    pl_futex_wake(&slot->cancel, INT_MAX, true);
+    /* A sleeper on a kernel without futex_waitv sleeps on its word alone. */
+    uint32_t *word = pl_load_seq_cst(&slot->waits_on);
+    if (word && pl_arena_holds(word))
+        pl_futex_wake(word, INT_MAX, true);
+}
+
+/* --- the thread parker --- */
+
+/* Adds the heart of a worker whose death must wake us. False if it is dead. */
+static bool watch_worker(uint32_t id, struct pl_watch *list, int *n)
+{
+    struct pl_slot *slot = pl_slot_of(id);
+    uint32_t beat;
+    if (id == pl_self.id)
+        return true;
+    if (pl_is_dead(id))
+        return false;
+    if (pl_heart_watch(slot, &beat))
+        list[(*n)++] = (struct pl_watch){pl_heart_word(slot), beat, true};
+    return !pl_is_dead(id); /* the slot may have changed hands meanwhile */
+}
+
+/* The words besides the primitive's own: the cancel word and the hearts. False if one of them
+ * already calls for a look. */
+static bool watch_more(const struct pl_wait *wait, struct pl_watch *list, int *n)
+{
+    struct pl_slot *self = pl_self.slot;
+    uint32_t asked = pl_load_seq_cst(&self->cancel);
+    if (!wait->uncancellable) {
+        if (asked != pl_load_relaxed(&self->cancel_seen))
+            return false;
+        list[(*n)++] = (struct pl_watch){&self->cancel, asked, true};
+    }
+    if (wait->holder && !watch_worker(wait->holder, list, n))
+        return false;
+    for (int i = 0; i < wait->n_others && *n < PL_FUTEX_MAX; i++)
+        if (!watch_worker(wait->others[i], list, n))
+            return false;
+    return true;
+}
+
+static void thread_sleep(struct pl_parker *self, struct pl_parked *node, int64_t until)
+{
+    (void)self;
+    struct pl_watch list[PL_FUTEX_MAX];
+    int n = 1;
+    list[0] = node->shared ? (struct pl_watch){node->word, node->seen, true}
+                           : (struct pl_watch){&node->woken, 0, false};
+    if (!watch_more(node->wait, list, &n))
+        return;
+    if (n > 1 && pl_futex_wait_any(list, n, until) != -ENOSYS)
+        return;
+    if (n > 1) {
+        int64_t blind = plait_now() + BLIND_NAP;
+        until = blind < until ? blind : until;
+    }
+    pl_futex_wait(list[0].word, list[0].seen, list[0].shared, until);
+}
+
+static void thread_wake(struct pl_parker *self, struct pl_parked *node)
+{
+    (void)self;
+    uint32_t *word = &node->woken;
+    /* R:parked.woken, pairs with pl_lot_leave. After this the node may be gone; waking an address
+     * where nobody sleeps any more harms nobody. */
+    pl_store_release(word, 1u);
+    pl_futex_wake(word, 1, false);
+}
+
+struct pl_parker pl_thread_parker = {thread_sleep, thread_wake};
+
+/* --- parking --- */
+
+static void record_wait(uint32_t *word, const struct pl_wait *wait)
+{
+    struct pl_slot *slot = pl_self.slot;
+    pl_store_relaxed(&slot->waits_kind, (uint32_t)wait->kind);
+    pl_store_relaxed(&slot->waits_holder, wait->holder);
+    pl_store_relaxed(&slot->waits_since, wait->began);
+    pl_store_seq_cst(&slot->waits_on, word);
+}
+
+static void forget_wait(void)
+{
+    pl_store_relaxed(&pl_self.slot->waits_kind, 0u);
+    pl_store_release(&pl_self.slot->waits_on, NULL);
+}
+
+/* After a nap that brought nothing: look around, sleep longer next time. */
+static void after_nap(struct pl_wait *wait)
+{
+    pl_sweep(SWEEP_EVERY);
+    wait->nap = wait->nap * 2 < LONGEST_NAP ? wait->nap * 2 : LONGEST_NAP;
+}
+
+/* The sleep proper. True if an unparker chose us (private words only; shared ones cannot tell). */
+static bool sleep_once(struct pl_parked *node, int64_t until)
+{
+    if (node->shared) {
+        node->parker->sleep(node->parker, node, until);
+        return false;
+    }
+    if (!pl_lot_enter(node))
+        return true;
+    node->parker->sleep(node->parker, node, until);
+    /* A:parked.woken, pairs with thread_wake. */
+    return pl_lot_leave(node);
+}
+
+int pl_park(uint32_t *word, uint32_t seen, struct pl_wait *wait)
+{
+    int64_t now = plait_now();
+    if (now >= wait->deadline)
+        return PLAIT_ETIMEDOUT;
+    int rc = wait->uncancellable ? 0 : pl_cancel_take();
+    if (rc < 0)
+        return rc;
+    if (wait->began == 0)
+        wait->began = now;
+    int64_t nap_end = now + wait->nap;
+    struct pl_parked node = {
+        .word = word,
+        .seen = seen,
+        .shared = pl_arena_holds(word),
+        .parker = pl_self.parker ? pl_self.parker : &pl_thread_parker,
+        .wait = wait,
+    };
+    record_wait(word, wait);
+    bool chosen = sleep_once(&node, nap_end < wait->deadline ? nap_end : wait->deadline);
+    forget_wait();
+    wait->slept = true;
+    if (wait->holder && pl_is_dead(wait->holder)) {
+        pl_recover(pl_slot_of(wait->holder));
+        return 0;
+    }
+    if (chosen || pl_load_relaxed(word) != seen)
+        return 0;
+    rc = wait->uncancellable ? 0 : pl_cancel_take();
+    if (rc < 0)
+        return rc;
+    now = plait_now();
+    if (now >= nap_end)
+        after_nap(wait);
+    return now >= wait->deadline ? PLAIT_ETIMEDOUT : 0;
+}
+
+int pl_unpark(uint32_t *word, int n)
+{
+    if (!pl_arena_holds(word))
+        return pl_lot_wake(word, n);
+    int woken = pl_futex_wake(word, n, true);
+    if (pl_self.slot)
+        pl_store_release(&pl_self.slot->waking, NULL);
+    return woken;
+}

@@ -1,0 +1,122 @@
+/* The waiting room: the one place where plait blocks (D4).
+ *
+ * A primitive is a 32-bit word and rules for changing it. When a worker must wait for the word to
+ * change, it parks: "sleep while *word == seen". When a change may let others go on, it unparks.
+ * Where the word lies decides how: a word in the arena is waited for with the kernel's futex, whose
+ * queue no death can tear; a word in private memory through the lot (lot.c), a queue in user space
+ * from which tasks will be woken too. Primitives do not see the difference.
+ *
+ * What a caller may rely on:
+ *   - a wake-up that follows a change of the word is not lost;
+ *   - pl_park may return 0 for no reason, so it is called in a loop that looks at the word;
+ *   - it also returns 0 when the `holder` it was told about dies, and now and then while waiting (a
+ *     nap's end), so that what a dead worker left undone is found even if nobody else notices;
+ *   - a timeout or cancellation never takes a wake-up with it in private memory; in shared memory
+ *     it may, and the caller that gives up must pass it on (unpark if the word still calls for it).
+ *
+ * Cancellation wakes a sleeper by its slot's `cancel` word, which every sleeper watches too. */
+#ifndef PL_PARK_PARK_H
+#define PL_PARK_PARK_H
+
+#include "registry/registry.h"
+
+/* What a worker waits for; the inspector's and the deadlock detector's word for it. */
+enum pl_wait_kind {
+    PL_WAIT_NONE = 0,
+    PL_WAIT_LOCK,
+    PL_WAIT_EVENT,
+    PL_WAIT_SEMAPHORE,
+    PL_WAIT_CONDITION,
+    PL_WAIT_JOIN,
+    PL_WAIT_POOL,  /* a pool worker for work */
+    PL_WAIT_ITEMS, /* a caller for a pool's results */
+    PL_WAIT_KINDS,
+};
+
+/* One wait, from the first look at the word to the last; lives on the waiter's stack. */
+struct pl_wait {
+    enum pl_wait_kind kind;
+    int64_t deadline;   /* absolute; PL_NEVER, or 0 in the past for a mere look */
+    uint32_t holder;    /* id of the worker whose death must wake us; 0: nobody in particular */
+    const uint32_t *others; /* further ids whose death must wake us; n_others of them */
+    int n_others;
+    bool uncancellable; /* finish the wait whatever is asked (taking a lock back) */
+    bool slept;         /* out: pl_park has slept in this wait */
+    int64_t began;      /* out: when it first parked; 0 before */
+    int64_t nap;        /* length of the current nap; grows */
+};
+
+/* A parker: how one kind of worker sleeps and is woken. Threads have theirs (park.c); the task
+ * loop registers its own in pl_self.parker. */
+struct pl_parked;
+struct pl_parker {
+    /* Sleeps until woken, or one of the watched words differs from what was seen, or `until`. */
+    void (*sleep)(struct pl_parker *self, struct pl_parked *node, int64_t until);
+    /* Wakes the sleeper; called by the unparker after node->woken was set. */
+    void (*wake)(struct pl_parker *self, struct pl_parked *node);
+};
+
+/* A sleeper. On its stack; in the lot's queue while its word is private. */
+struct pl_parked {
+    struct pl_parked *next, *prev; /* the lot's queue; under the bucket's lock */
+    uint32_t *word;                /* what it waits for to change */
+    uint32_t seen;
+    bool shared;                   /* word lies in the arena */
+    bool queued;                   /* in the lot; under the bucket's lock */
+    uint32_t woken;                /* private: the word it sleeps on; 1 once unparked. Atomic */
+    struct pl_parker *parker;
+    struct pl_wait *wait;
+};
+
+/* Sleeps while *word == seen. 0: look again; PLAIT_ETIMEDOUT; PLAIT_ECANCELED (the request is then
+ * delivered). Requires: the caller is registered (pl_self_known). */
+int pl_park(uint32_t *word, uint32_t seen, struct pl_wait *wait);
+
+/* Lets up to n sleepers of the word go on, first come first served as far as known; how many. */
+int pl_unpark(uint32_t *word, int n);
+
+/* To announce, before a shared word is changed, that its sleepers will be woken after: should this
+ * worker die in between, its recoverer wakes them. Cleared by pl_unpark. */
+static inline void pl_will_unpark(uint32_t *word)
+{
+    if (pl_arena_holds(word) && pl_self.slot)
+        __atomic_store_n(&pl_self.slot->waking, word, __ATOMIC_RELEASE);
+}
+
+/* Begins a wait: checks the timeout. 0, PLAIT_EINVAL, PLAIT_EOVERFLOW. */
+int pl_wait_begin(struct pl_wait *wait, enum pl_wait_kind kind, int64_t timeout);
+
+/* Begins a further wait with the same kind and deadline. */
+void pl_wait_renew(struct pl_wait *wait);
+
+/* A request to stop that is not delivered yet: takes it and says PLAIT_ECANCELED, else 0. */
+int pl_cancel_take(void);
+
+/* Adds a request to stop and wakes the worker if it sleeps. */
+void pl_cancel_request(struct pl_slot *slot);
+
+/* The thread parker (park.c). */
+extern struct pl_parker pl_thread_parker;
+
+/* The lot (lot.c). False: the word has changed, nobody sleeps. */
+bool pl_lot_enter(struct pl_parked *node);
+/* After sleeping: leaves the queue; true if an unparker chose us before. */
+bool pl_lot_leave(struct pl_parked *node);
+int pl_lot_wake(uint32_t *word, int n);
+
+/* --- spinning: spin.c --- */
+
+/* One wait's spinning; zero to begin. */
+struct pl_spin {
+    uint32_t spent;
+};
+
+/* Whether to look once more instead of sleeping; pauses a little if so. */
+bool pl_spin(struct pl_spin *spin);
+
+/* What the spinning came to, so that the next is shorter or longer: success without sleeping, or
+ * how long the sleep then took. */
+void pl_spin_won(const struct pl_spin *spin);
+void pl_spin_slept(int64_t ns);
+
+#endif

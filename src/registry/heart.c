@@ -1,0 +1,66 @@
+/* Hearts: liveness that the kernel keeps. The idea and its facts are in registry.h. */
+#include "registry/registry.h"
+
+#include "base/atomic.h"
+#include "base/panic.h"
+#include "port/futex.h"
+
+#include <limits.h>
+#include <linux/futex.h>
+
+void pl_heart_start(struct pl_slot *slot)
+{
+    pthread_mutexattr_t attr;
+    pthread_mutexattr_init(&attr);
+    pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+    pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+    pthread_mutex_init(&slot->heart, &attr);
+    pthread_mutexattr_destroy(&attr);
+    int rc = pthread_mutex_lock(&slot->heart);
+    pl_invariant(rc == 0, "a fresh heart can be started");
+}
+
+bool pl_heart_is_stopped(struct pl_slot *slot)
+{
+    return pl_load_acquire(pl_heart_word(slot)) & FUTEX_OWNER_DIED;
+}
+
+bool pl_heart_watch(struct pl_slot *slot, uint32_t *ret_seen)
+{
+    uint32_t beat = pl_load_acquire(pl_heart_word(slot));
+    for (;;) {
+        if (beat == 0 || (beat & FUTEX_OWNER_DIED))
+            return false;
+        if (beat & FUTEX_WAITERS)
+            break;
+        if (pl_cas_seq_cst(pl_heart_word(slot), &beat, beat | FUTEX_WAITERS)) {
+            beat |= FUTEX_WAITERS;
+            break;
+        }
+    }
+    *ret_seen = beat;
+    return true;
+}
+
+void pl_heart_stopped(struct pl_slot *slot)
+{
+    pl_futex_wake(pl_heart_word(slot), INT_MAX, true);
+}
+
+bool pl_is_dead(uint32_t id)
+{
+    struct pl_slot *slot = pl_slot_of(id);
+    uint64_t life = pl_load_acquire(&slot->life);
+    uint32_t generation = pl_generation_of(life) << PL_ID_SLOT_BITS & PL_ID_MASK;
+    if ((generation | PL_ID_SLOT(id)) != id)
+        return true;
+    switch (pl_life_of(life)) {
+    case PL_NEW:
+    case PL_ENTERING:
+        return false;
+    case PL_RUNNING:
+        return pl_heart_is_stopped(slot);
+    default:
+        return true;
+    }
+}

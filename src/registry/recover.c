@@ -1,0 +1,193 @@
+/* Recovery: what a death leaves behind is repaired by whoever notices it first (D6).
+ *
+ * A dead worker may have left: chunks of the allocator it owned; sleepers it was about to wake; a
+ * wake-up it had been given but could not use; a condition's notification in its hand. Each is
+ * found in its slot, and each repair may be done twice without harm (a notification passed on twice
+ * wakes one waiter too many, which waiters must bear; lost, it would leave one asleep). So a
+ * recoverer that dies half way is simply followed by another: `recoverer` names it, and a dead name
+ * may be replaced.
+ *
+ * Who calls: a sleeper woken by a stopped heart, a joiner, the parent that reaps, and, for deaths
+ * nobody was watching, the sweep that sleepers make now and then (park). */
+#include "registry/registry.h"
+
+#include "arena/alloc.h"
+#include "base/atomic.h"
+#include "base/clock.h"
+#include "port/futex.h"
+#include "port/process.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <unistd.h>
+
+static bool is_corpse(struct pl_slot *slot, uint32_t generation)
+{
+    uint64_t life = pl_load_acquire(&slot->life);
+    return pl_generation_of(life) == generation && pl_life_of(life) == PL_RUNNING &&
+           pl_heart_is_stopped(slot);
+}
+
+/* True for the one caller that may repair now. Between the look and the claim another may have
+ * finished and the slot may serve a new worker: hence the second look. */
+static bool claim_recovery(struct pl_slot *slot, uint32_t generation)
+{
+    uint32_t claimed = pl_load_acquire(&slot->recoverer), me = pl_self.id;
+    if (claimed == PL_RECOVERED || (claimed && claimed != me && !pl_is_dead(claimed)))
+        return false;
+    if (!is_corpse(slot, generation) || !pl_cas_acq_rel(&slot->recoverer, &claimed, me))
+        return false;
+    if (is_corpse(slot, generation))
+        return true;
+    pl_cas_acq_rel(&slot->recoverer, &me, 0u);
+    return false;
+}
+
+/* Wakes all who sleep on a shared word: they look again, and one takes what the dead one missed. */
+static void wake_sleepers(uint32_t **record)
+{
+    uint32_t *word = pl_load_acquire(record);
+    if (word && pl_arena_holds(word))
+        pl_futex_wake(word, INT_MAX, true);
+}
+
+/* Wakes every waiter of the condition that owes `debt`: one of them will take it. */
+static void wake_creditors(const struct pl_debt *debt)
+{
+    uint32_t ready = pl_load_acquire(&pl_arena->slots_ready);
+    for (uint32_t i = 1; i < ready; i++) {
+        struct pl_slot *slot = pl_slot_at(i);
+        if (pl_load_acquire(&slot->turn.debt) == debt)
+            pl_futex_wake(&slot->turn.word, INT_MAX, true);
+    }
+}
+
+/* A waiter of a condition died. If it had a notification in its hand, that becomes a debt of the
+ * condition, which the next to look pays out; in any case its place in the queue is void. */
+static void settle_turn(struct pl_slot *slot)
+{
+    struct pl_debt *debt = pl_load_acquire(&slot->turn.debt);
+    if (!debt || !pl_arena_holds(debt))
+        return;
+    if (pl_load_acquire(&slot->turn.word) == PL_TURN_NOTIFIED) {
+        pl_fetch_add_acq_rel(&debt->owed, 1u);
+        pl_store_release(&slot->turn.word, (uint32_t)PL_TURN_NONE);
+    }
+    pl_store_release(&debt->torn, 1u);
+    if (pl_load_acquire(&debt->owed))
+        wake_creditors(debt);
+}
+
+/* Whether nobody is left who could be expected to join. */
+static bool is_orphan(const struct pl_slot *slot)
+{
+    uint32_t parent = pl_load_relaxed(&slot->parent);
+    return (pl_load_relaxed(&slot->flags) & PL_FLAG_DETACHED) || parent == 0 || pl_is_dead(parent);
+}
+
+void pl_recover(struct pl_slot *slot)
+{
+    uint32_t generation = pl_generation_of(pl_load_acquire(&slot->life));
+    if (pl_self_known() < 0 || !claim_recovery(slot, generation))
+        return;
+    pl_alloc_recover(slot->id);
+    settle_turn(slot);
+    wake_sleepers(&slot->waits_on);
+    wake_sleepers(&slot->waking);
+    pl_fetch_add_relaxed(&pl_arena->deaths, 1u);
+    pl_store_release(&slot->recoverer, PL_RECOVERED);
+    pl_heart_stopped(slot);
+    if (is_orphan(slot)) {
+        pl_slot_ended(slot, generation);
+        pl_slot_join(slot, generation);
+    }
+}
+
+/* Frees a slot whose claimer died before the worker ran. */
+static void free_unstarted(struct pl_slot *slot, uint64_t life)
+{
+    uint32_t claimer = (uint32_t)life & PL_ID_MASK;
+    bool gone = pl_life_of(life) == PL_NEW
+                    ? claimer && pl_is_dead(claimer) && !pl_load_acquire(&slot->pid)
+                    : pl_process_gone((int)claimer);
+    if (gone)
+        pl_cas_acq_rel(&slot->life, &life, life & ~UINT64_C(0xffffffff));
+}
+
+static void look_at(struct pl_slot *slot)
+{
+    uint64_t life = pl_load_acquire(&slot->life);
+    switch (pl_life_of(life)) {
+    case PL_NEW:
+    case PL_ENTERING:
+        free_unstarted(slot, life);
+        break;
+    case PL_RUNNING:
+        if (pl_heart_is_stopped(slot))
+            pl_recover(slot);
+        break;
+    case PL_ENDED:
+        if (is_orphan(slot))
+            pl_slot_join(slot, pl_generation_of(life));
+        break;
+    default:
+        break;
+    }
+}
+
+void pl_sweep(int64_t interval)
+{
+    int64_t now = plait_now(), last = pl_load_relaxed(&pl_arena->last_sweep);
+    if (interval > 0 &&
+        (now - last < interval || !pl_cas_relaxed(&pl_arena->last_sweep, &last, now)))
+        return;
+    uint32_t ready = pl_load_acquire(&pl_arena->slots_ready);
+    for (uint32_t i = 1; i < ready; i++)
+        look_at(pl_slot_at(i));
+}
+
+/* --- blame --- */
+
+void pl_blame_fill(const struct pl_slot *slot, plait_blame *ret)
+{
+    uint32_t ending = pl_load_acquire(&slot->ending);
+    *ret = (plait_blame){
+        .worker = pl_worker_of(slot),
+        .kind = (int)slot->kind,
+        .pid = pl_load_relaxed(&slot->pid),
+        .tid = pl_load_relaxed(&slot->tid),
+        .status = pl_load_relaxed(&slot->status),
+        .signal = pl_load_relaxed(&slot->signal),
+        .returned = ending == PL_END_RETURNED,
+        .core_dumped = pl_load_relaxed(&slot->core) != 0,
+        .started = pl_load_relaxed(&slot->started),
+        .ended = pl_load_relaxed(&slot->ended),
+        .user_ns = pl_load_relaxed(&slot->user_ns),
+        .system_ns = pl_load_relaxed(&slot->system_ns),
+        .max_rss = pl_load_relaxed(&slot->max_rss),
+    };
+    pl_name_get(slot, ret->name);
+}
+
+void pl_ending_learn(struct pl_slot *slot, int64_t patience)
+{
+    struct pl_process_end end;
+    if (pl_load_acquire(&slot->ending) != PL_END_UNKNOWN || slot->kind != PLAIT_PROCESS)
+        return;
+    if (pl_process_peek(pl_load_relaxed(&slot->pid), slot->started, patience, &end) < 0)
+        return;
+    pl_store_relaxed(&slot->status, end.signal ? -end.signal : end.status);
+    pl_store_relaxed(&slot->signal, end.signal);
+    pl_store_relaxed(&slot->core, (uint32_t)end.core);
+}
+
+bool pl_blame_of_id(uint32_t id, plait_blame *ret)
+{
+    struct pl_slot *slot = pl_slot_of(id);
+    if (id == 0 || pl_load_acquire(&slot->id) != id)
+        return false;
+    pl_ending_learn(slot, 50 * 1000 * 1000);
+    pl_blame_fill(slot, ret);
+    return pl_load_acquire(&slot->id) == id;
+}

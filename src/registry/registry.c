@@ -1,0 +1,290 @@
+/* Slots: claiming, entering, leaving, joining.
+ *
+ * `life` is one word, so each transition is one compare-and-swap and names who made it:
+ *
+ *   FREE ------> NEW(claimer) --> RUNNING --> ENDED --> JOINED --> NEW ...   a started worker
+ *   FREE ------> ENTERING(tid) -> RUNNING ...                                a thread not ours
+ *                NEW -----------> FREE                                      it could not be started
+ *
+ * A claimer that dies in NEW or ENTERING is found by the sweep, which frees the slot. The search
+ * for a slot goes round, so that a freed slot rests as long as possible: an id (slot and 13 bits of
+ * generation) comes back after some millions of starts at the earliest. */
+#include "registry/registry.h"
+
+#include "arena/alloc.h"
+#include "base/atomic.h"
+#include "base/clock.h"
+#include "base/panic.h"
+#include "port/futex.h"
+#include "port/process.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    STEP = 64,      /* slots backed at a time: 32 KiB */
+    RESTFUL = 1024, /* rather back more slots than reuse one among fewer than this */
+};
+
+_Thread_local struct pl_self pl_self __attribute__((tls_model("initial-exec")));
+uint32_t pl_fork_parent;
+
+static pthread_key_t at_thread_exit; /* its destructor signs a foreign thread off */
+
+static uint64_t life_word(uint32_t generation, enum pl_life life, uint32_t claimer)
+{
+    return (uint64_t)generation << 32 | (uint32_t)life << PL_ID_BITS | claimer;
+}
+
+/* --- the threads of this process --- */
+
+/* The forked child is a new worker: it must not pose as the one it was copied from, nor allocate
+ * from that one's chunks. */
+static void forget_self_in_child(void)
+{
+    pl_fork_parent = pl_self.id;
+    memset(&pl_self, 0, sizeof pl_self);
+}
+
+static void sign_off(void *slot)
+{
+    /* A started worker signs off itself, knowing its status; here come the others. */
+    if (slot == pl_self.slot)
+        pl_slot_leave(PL_END_RETURNED, 0);
+}
+
+__attribute__((constructor)) static void watch_threads(void)
+{
+    pthread_key_create(&at_thread_exit, sign_off);
+    pthread_atfork(NULL, NULL, forget_self_in_child);
+}
+
+/* --- names --- */
+
+void pl_name_set(struct pl_slot *slot, const char *name)
+{
+    uint64_t words[PLAIT_NAME_SIZE / 8] = {0};
+    memcpy(words, name, strnlen(name, PLAIT_NAME_SIZE - 1));
+    for (int i = 0; i < PLAIT_NAME_SIZE / 8; i++)
+        pl_store_relaxed(&slot->name[i], words[i]);
+}
+
+void pl_name_get(const struct pl_slot *slot, char *buffer)
+{
+    uint64_t words[PLAIT_NAME_SIZE / 8];
+    for (int i = 0; i < PLAIT_NAME_SIZE / 8; i++)
+        words[i] = pl_load_relaxed(&slot->name[i]);
+    memcpy(buffer, words, PLAIT_NAME_SIZE);
+    buffer[PLAIT_NAME_SIZE - 1] = 0;
+}
+
+/* --- claiming --- */
+
+/* Backs the next step of slots. False: no page, or all slots are backed. */
+static bool back_more(uint32_t ready)
+{
+    uint32_t more = ready + STEP < pl_arena->n_slots ? ready + STEP : pl_arena->n_slots;
+    if (more == ready)
+        return false;
+    uint64_t at = pl_arena->slots + (uint64_t)ready * PL_SLOT_SIZE;
+    if (pl_arena_back(at, (uint64_t)(more - ready) * PL_SLOT_SIZE) < 0)
+        return false;
+    /* R:slots.backed, pairs with find_free and pl_sweep: pages are there before slots are seen. */
+    pl_cas_acq_rel(&pl_arena->slots_ready, &ready, more);
+    return true;
+}
+
+/* Whether its parent has still to collect it, and knows whom to collect from this slot only. */
+static bool may_be_zombie(struct pl_slot *slot)
+{
+    int32_t parent = pl_load_relaxed(&slot->parent_pid);
+    return parent && pl_slot_is_child_of(slot, parent) && pl_load_acquire(&slot->reaper) != PL_REAPED && !pl_process_gone(parent);
+}
+
+static bool claimable(struct pl_slot *slot, uint64_t life)
+{
+    if (pl_life_of(life) == PL_FREE)
+        return true;
+    if (pl_life_of(life) != PL_JOINED)
+        return false;
+    uint32_t beat = pl_load_acquire(pl_heart_word(slot));
+    return (beat == 0 || pl_heart_is_stopped(slot)) && !may_be_zombie(slot) &&
+           pl_load_acquire(&slot->recoverer) == PL_RECOVERED;
+}
+
+/* One round over the backed slots. NULL if none is to be had. */
+static struct pl_slot *find_free(enum pl_life as, uint32_t claimer)
+{
+    /* A:slots.backed, pairs with back_more. */
+    uint32_t ready = pl_load_acquire(&pl_arena->slots_ready);
+    for (uint32_t tried = 0; tried < ready; tried++) {
+        uint32_t index = pl_fetch_add_relaxed(&pl_arena->slot_cursor, 1u) % ready;
+        if (index == 0) { /* slot 0 is nobody; a full round is the time to grow */
+            if (ready < RESTFUL && back_more(ready))
+                ready = pl_load_acquire(&pl_arena->slots_ready);
+            continue;
+        }
+        struct pl_slot *slot = pl_slot_at(index);
+        uint64_t life = pl_load_acquire(&slot->life);
+        if (claimable(slot, life) &&
+            pl_cas_acq_rel(&slot->life, &life,
+                           life_word(pl_generation_of(life) + 1, as, claimer)))
+            return slot;
+    }
+    return NULL;
+}
+
+static void reset(struct pl_slot *slot)
+{
+    uint32_t index = (uint32_t)(((char *)slot - (char *)pl_slot_at(0)) / PL_SLOT_SIZE);
+    uint32_t generation = pl_generation_of(pl_load_relaxed(&slot->life));
+    pl_store_relaxed(&slot->id, (generation << PL_ID_SLOT_BITS & PL_ID_MASK) | index);
+    pl_store_relaxed(&slot->parent, pl_self.id);
+    pl_store_relaxed(&slot->parent_pid, 0);
+    pl_store_relaxed(&slot->pid, 0);
+    pl_store_relaxed(&slot->tid, 0);
+    pl_store_relaxed(&slot->flags, 0u);
+    pl_store_relaxed(&slot->started, plait_now());
+    pl_store_relaxed(pl_heart_word(slot), 0u);
+    pl_store_relaxed(&slot->cancel, 0u);
+    pl_store_relaxed(&slot->cancel_seen, 0u);
+    pl_store_relaxed(&slot->cancel_undone, 0u);
+    pl_store_relaxed(&slot->waits_kind, 0u);
+    pl_store_relaxed(&slot->waits_holder, 0u);
+    pl_store_relaxed(&slot->waits_on, NULL);
+    pl_store_relaxed(&slot->waking, NULL);
+    slot->turn = (struct pl_turn){.word = 0};
+    pl_store_relaxed(&slot->ending, (uint32_t)PL_END_UNKNOWN);
+    pl_store_relaxed(&slot->status, -1);
+    pl_store_relaxed(&slot->signal, 0);
+    pl_store_relaxed(&slot->core, 0u);
+    pl_store_relaxed(&slot->ended, INT64_C(0));
+    pl_store_relaxed(&slot->user_ns, INT64_C(0));
+    pl_store_relaxed(&slot->system_ns, INT64_C(0));
+    pl_store_relaxed(&slot->max_rss, INT64_C(0));
+    pl_store_relaxed(&slot->reaper, 0u);
+    pl_store_relaxed(&slot->recoverer, 0u);
+    slot->function = NULL;
+    slot->argument = NULL;
+    slot->owns_argument = 0;
+}
+
+static int claim_as(struct pl_slot **ret, enum pl_life as, uint32_t claimer)
+{
+    struct pl_slot *slot = find_free(as, claimer);
+    while (!slot) {
+        uint32_t ready = pl_load_acquire(&pl_arena->slots_ready);
+        bool grown = back_more(ready);
+        if (!grown)
+            pl_sweep(0); /* perhaps the dead hold what we need */
+        slot = find_free(as, claimer);
+        if (!slot && !grown)
+            return ready == pl_arena->n_slots ? PLAIT_EWORKERS : PLAIT_ENOMEM;
+    }
+    reset(slot);
+    *ret = slot;
+    return 0;
+}
+
+int pl_slot_claim(struct pl_slot **ret)
+{
+    return claim_as(ret, PL_NEW, pl_self.id);
+}
+
+void pl_slot_abandon(struct pl_slot *slot)
+{
+    uint64_t life = pl_load_relaxed(&slot->life);
+    pl_store_release(&slot->life, life_word(pl_generation_of(life), PL_FREE, 0));
+}
+
+/* --- entering and leaving --- */
+
+void pl_slot_enter(struct pl_slot *slot)
+{
+    uint64_t life = pl_load_relaxed(&slot->life);
+    memset(&pl_self, 0, sizeof pl_self);
+    pl_heart_start(slot);
+    pl_store_relaxed(&slot->pid, (int32_t)getpid());
+    pl_store_relaxed(&slot->tid, (int32_t)gettid());
+    pl_self.slot = slot;
+    pl_self.id = slot->id;
+    /* R:slot.running, pairs with pl_slot_find: the heart beats before anyone relies on it. */
+    pl_store_release(&slot->life, life_word(pl_generation_of(life), PL_RUNNING, 0));
+    pthread_setspecific(at_thread_exit, slot);
+}
+
+int pl_self_enter(void)
+{
+    struct pl_slot *slot;
+    char name[PLAIT_NAME_SIZE];
+    if (pl_self.id)
+        return 0;
+    int rc = pl_arena_need();
+    if (rc == 0)
+        rc = claim_as(&slot, PL_ENTERING, (uint32_t)gettid() & PL_ID_MASK);
+    if (rc < 0)
+        return rc;
+    bool main_thread = getpid() == gettid();
+    slot->kind = main_thread ? PLAIT_PROCESS : PLAIT_THREAD;
+    pl_store_relaxed(&slot->parent, pl_fork_parent);
+    pl_store_relaxed(&slot->flags, (uint32_t)(PL_FLAG_FOREIGN | PL_FLAG_DETACHED | PL_FLAG_DAEMON |
+                                             (main_thread ? PL_FLAG_MAIN : 0)));
+    snprintf(name, sizeof name, main_thread ? "MainThread" : "Dummy-%u", slot->id);
+    pl_name_set(slot, name);
+    pl_slot_enter(slot);
+    uint32_t nobody = 0;
+    pl_cas_relaxed(&pl_arena->root, &nobody, slot->id);
+    return 0;
+}
+
+void pl_slot_leave(enum pl_ending ending, int status)
+{
+    struct pl_slot *slot = pl_self.slot;
+    pl_alloc_leave();
+    pl_store_relaxed(&slot->status, status);
+    pl_store_relaxed(&slot->ended, plait_now());
+    pl_store_relaxed(&slot->ending, (uint32_t)ending);
+    pl_store_release(&slot->recoverer, PL_RECOVERED); /* nothing is left to repair */
+    pl_self.id = 0;
+    pl_self.slot = NULL;
+    pl_slot_ended(slot, pl_generation_of(pl_load_relaxed(&slot->life)));
+}
+
+void pl_slot_ended(struct pl_slot *slot, uint32_t generation)
+{
+    uint64_t running = life_word(generation, PL_RUNNING, 0);
+    /* R:slot.ended, pairs with pl_slot_join and pl_slot_find: the ending is written before. */
+    pl_cas_acq_rel(&slot->life, &running, life_word(generation, PL_ENDED, 0));
+    if (pl_load_acquire(&slot->flags) & PL_FLAG_DETACHED)
+        pl_slot_join(slot, generation);
+    pl_futex_wake(pl_life_word(slot), INT_MAX, true);
+}
+
+bool pl_slot_join(struct pl_slot *slot, uint32_t generation)
+{
+    uint64_t ended = life_word(generation, PL_ENDED, 0);
+    /* A:slot.ended, pairs with pl_slot_ended. */
+    return pl_cas_acq_rel(&slot->life, &ended, life_word(generation, PL_JOINED, 0));
+}
+
+/* --- handles --- */
+
+struct pl_slot *pl_slot_find(plait_worker w)
+{
+    if (!pl_arena || w.slot == 0 || w.slot >= pl_load_acquire(&pl_arena->slots_ready))
+        return NULL;
+    struct pl_slot *slot = pl_slot_at(w.slot);
+    /* A:slot.running, pairs with pl_slot_enter. */
+    uint64_t life = pl_load_acquire(&slot->life);
+    return pl_generation_of(life) == w.generation && pl_life_of(life) != PL_FREE ? slot : NULL;
+}
+
+plait_worker pl_worker_of(const struct pl_slot *slot)
+{
+    uint32_t index = (uint32_t)(((const char *)slot - (char *)pl_slot_at(0)) / PL_SLOT_SIZE);
+    plait_worker w = {index, pl_generation_of(pl_load_acquire(&slot->life))};
+    return w;
+}

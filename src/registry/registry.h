@@ -1,0 +1,239 @@
+/* The registry: everyone who can wait or hold is written down (D2).
+ *
+ * A worker has one slot in the arena from before it runs until it is joined. Fast paths never touch
+ * it; it is written when a worker starts, sleeps, is cancelled or ends, and read by whoever must
+ * know: waiters (is the holder alive?), joiners, recovery, the inspector.
+ *
+ * How a death is noticed. Naive: the parent waits for the child and tells the others; but the
+ * parent may be dead, busy, or killed in the middle of telling. Cure: each worker holds a robust
+ * mutex in its slot, its heart, from registration to the end and never releases it. When the thread
+ * dies, of whatever, the kernel itself marks the heart FUTEX_OWNER_DIED and wakes one sleeper on
+ * it. So liveness is one load, and a sleeper that also watches the holder's heart (futex_waitv) is
+ * woken by the kernel at the moment of death, in any process, with no parent and no helper needed.
+ *
+ * Facts: 1 the kernel wakes one sleeper only: it wakes the others (pl_heart_stopped).
+ *        2 the kernel wakes only if FUTEX_WAITERS is set: the sleeper sets it (pl_heart_watch).
+ *        3 a slot must not be reused while its old thread may still exit: a heart that was locked
+ *          is taken for a new worker only after it stopped. */
+#ifndef PL_REGISTRY_REGISTRY_H
+#define PL_REGISTRY_REGISTRY_H
+
+#include "arena/arena.h"
+#include "base/self.h"
+
+#include <plait/worker.h>
+#include <pthread.h>
+
+/* Where a slot stands. Order matters: ENDED and above never run again. */
+enum pl_life {
+    PL_FREE = 0,
+    PL_NEW = 1,     /* claimed; low bits: id of the claimer. The worker is being started */
+    PL_RUNNING = 2, /* registered */
+    PL_ENDED = 3,   /* status recorded; waits to be joined */
+    PL_JOINED = 4,  /* joined or detached; free to be claimed once the heart stopped */
+    PL_ENTERING = 5, /* claimed by the thread itself; low bits: its kernel thread id */
+};
+
+/* How a worker ended, as far as is known. */
+enum pl_ending {
+    PL_END_UNKNOWN = 0,  /* died, and nobody could learn of what */
+    PL_END_RETURNED = 1, /* its function returned `status` */
+    PL_END_EXITED = 2,   /* it called exit(status) or pthread_exit */
+    PL_END_KILLED = 3,   /* by signal `signal` */
+};
+
+enum {
+    PL_FLAG_DAEMON = 1,
+    PL_FLAG_DETACHED = 2, /* nobody will join: the slot frees itself */
+    PL_FLAG_FOREIGN = 4,  /* not started by plait */
+    PL_FLAG_MAIN = 8,     /* the first thread of a process */
+};
+
+/* What a turn's word says. */
+enum {
+    PL_TURN_NONE = 0,     /* not in a queue */
+    PL_TURN_WAITING = 1,  /* in the queue, not chosen yet */
+    PL_TURN_NOTIFIED = 2, /* chosen: the waiter has a notification in its hand */
+};
+
+/* What a condition owes after deaths among its waiters; written by recoverers, settled by whoever
+ * holds the condition's lock. Atomic. */
+struct pl_debt {
+    uint32_t owed; /* notifications whose receivers died before they could use them */
+    uint32_t torn; /* a waiter died in the queue: its links are not to be trusted */
+};
+
+/* A place in a condition's queue; see sync/condition.c. A worker waits for one at a time. */
+struct pl_turn {
+    uint32_t word;   /* futex: PL_TURN_*; the waiter sleeps on it. Atomic */
+    uint32_t next;   /* slot index behind in the queue; under the condition's lock */
+    uint64_t ticket; /* order of arrival; under the condition's lock */
+    struct pl_debt *debt; /* of the condition whose queue this is; NULL: none. Atomic */
+};
+
+struct pl_slot {
+    /* generation << 32 | enum pl_life << 29 | claimer's id. Atomic; see the transitions in
+     * registry.c. Joiners sleep on its low half. */
+    uint64_t life;
+
+    /* Written by the claimer before the worker runs, or by the worker itself; then constant. */
+    uint32_t kind;     /* enum plait_kind */
+    uint32_t parent;   /* id of the worker that started it; 0 for the root */
+    int32_t parent_pid; /* process that started it: the one that can reap it */
+    int32_t pid;       /* atomic: the parent or the worker writes, the same value */
+    int32_t tid;       /* atomic: the worker writes */
+    int64_t started;   /* plait_now() */
+    uint32_t flags;    /* atomic: PL_FLAG_*; detaching sets bits */
+    uint32_t id;       /* generation and index as a lock word names them */
+
+    /* The heart; see above. Locked by the worker, marked by the kernel. */
+    _Alignas(8) pthread_mutex_t heart;
+
+    /* Cancellation. */
+    _Alignas(64) uint32_t cancel; /* atomic: requests so far; anyone adds. Sleepers watch it */
+    uint32_t cancel_seen;         /* atomic: of these, delivered; the worker writes */
+    uint32_t cancel_undone;       /* atomic: of these, taken back by plait_uncancel; the worker */
+
+    /* The wait, written by the worker while it sleeps, read by anyone. */
+    uint32_t waits_kind;   /* enum pl_wait_kind; 0 when running. Atomic */
+    uint32_t waits_holder; /* id of the worker it waits for, 0 unknown. Atomic */
+    uint32_t *waits_on;    /* the word. Atomic */
+    uint32_t *waking;      /* a shared word whose sleepers it is about to wake. Atomic */
+    int64_t waits_since;   /* plait_now(). Atomic */
+
+    struct pl_turn turn;
+
+    /* The end; written by the worker, its reaper or its recoverer before life becomes ENDED. */
+    _Alignas(64) uint32_t ending; /* enum pl_ending; atomic */
+    int32_t status;
+    int32_t signal;
+    uint32_t core;
+    int64_t ended;
+    int64_t user_ns, system_ns;
+    int64_t max_rss; /* bytes */
+    uint32_t reaper;    /* atomic: id of the worker that is collecting the zombie, PL_REAPED, or 0 */
+    uint32_t recoverer; /* atomic: id of the worker that recovers, or PL_RECOVERED */
+
+    _Alignas(64) uint64_t name[PLAIT_NAME_SIZE / 8]; /* atomic words; see pl_name_get */
+
+    /* The start: what the new worker is to run. Written by the claimer; read once by the worker. */
+    plait_function *function;
+    void *argument;
+    uint32_t owns_argument; /* the argument is a copy in the arena that the worker frees */
+};
+
+_Static_assert(sizeof(struct pl_slot) <= PL_SLOT_SIZE, "a slot fits its place");
+
+#define PL_RECOVERED UINT32_C(0x80000000)
+#define PL_REAPED UINT32_C(0x80000000)
+
+static inline struct pl_slot *pl_slot_at(uint32_t index)
+{
+    return pl_arena_at(pl_arena->slots + (uint64_t)index * PL_SLOT_SIZE);
+}
+
+/* The slot an id names; it may by now serve another generation (compare ->id). */
+static inline struct pl_slot *pl_slot_of(uint32_t id)
+{
+    return pl_slot_at(PL_ID_SLOT(id));
+}
+
+static inline enum pl_life pl_life_of(uint64_t life)
+{
+    return (enum pl_life)((uint32_t)life >> PL_ID_BITS);
+}
+
+static inline uint32_t pl_generation_of(uint64_t life)
+{
+    return (uint32_t)(life >> 32);
+}
+
+/* The half of `life` that joiners sleep on (little-endian on all our machines). */
+static inline uint32_t *pl_life_word(struct pl_slot *slot)
+{
+    return (uint32_t *)&slot->life;
+}
+
+/* Whether this is a process that `pid` forked and has to collect. */
+static inline bool pl_slot_is_child_of(const struct pl_slot *slot, int32_t pid)
+{
+    return slot->kind == PLAIT_PROCESS &&
+           __atomic_load_n(&slot->parent_pid, __ATOMIC_RELAXED) == pid &&
+           __atomic_load_n(&slot->pid, __ATOMIC_ACQUIRE) != 0;
+}
+
+/* Claims a free slot for a worker to be started by the caller; life becomes NEW, all else is reset.
+ * 0, PLAIT_EWORKERS or PLAIT_ENOMEM. Requires: the caller is registered. */
+int pl_slot_claim(struct pl_slot **ret);
+
+/* Gives back a claimed slot whose worker could not be started. */
+void pl_slot_abandon(struct pl_slot *slot);
+
+/* Makes the calling thread the worker of `slot` (life NEW -> RUNNING) and its heart beat. */
+void pl_slot_enter(struct pl_slot *slot);
+
+/* Records the calling worker's end: its allocator chunks are given up, life becomes ENDED, joiners
+ * wake. It may not touch plait after. */
+void pl_slot_leave(enum pl_ending ending, int status);
+
+/* Sets life to ENDED if it is not yet, and wakes joiners. The ending must be filled in before. */
+void pl_slot_ended(struct pl_slot *slot, uint32_t generation);
+
+/* ENDED or dead -> JOINED, exactly once: true for the one caller that did it. */
+bool pl_slot_join(struct pl_slot *slot, uint32_t generation);
+
+/* The name, word by word, so that a reader beside a writer gets a mixed name at worst. */
+void pl_name_set(struct pl_slot *slot, const char *name);
+void pl_name_get(const struct pl_slot *slot, char *buffer);
+
+/* The slot of a public handle, or NULL if it names no worker (zero, never started, long gone). */
+struct pl_slot *pl_slot_find(plait_worker w);
+plait_worker pl_worker_of(const struct pl_slot *slot);
+
+/* --- hearts: heart.c --- */
+
+static inline uint32_t *pl_heart_word(struct pl_slot *slot)
+{
+    return (uint32_t *)&slot->heart.__data.__lock;
+}
+
+/* Starts the heart of the calling thread in `slot`. */
+void pl_heart_start(struct pl_slot *slot);
+
+/* Whether the slot's heart has been started and stopped: its thread is dead for certain. */
+bool pl_heart_is_stopped(struct pl_slot *slot);
+
+/* Prepares to sleep on a heart: arms the kernel's wake-up. True with *ret_seen to sleep with; false
+ * if it is stopped, or not started yet, and there is nothing to sleep on. */
+bool pl_heart_watch(struct pl_slot *slot, uint32_t *ret_seen);
+
+/* To be called by whoever was woken by a stopped heart: wakes the others (fact 1). */
+void pl_heart_stopped(struct pl_slot *slot);
+
+/* Whether the worker an id names will never run again: dead, ended, or its slot reused. */
+bool pl_is_dead(uint32_t id);
+
+/* --- recovery: recover.c --- */
+
+/* Repairs what a dead worker left: allocator, wake-ups it owed or swallowed. Once per death, by one
+ * of any number of callers; safe against the death of the recoverer. */
+void pl_recover(struct pl_slot *slot);
+
+/* Looks through all slots for dead workers and recovers them; at most once per `interval` ns over
+ * the whole family. */
+void pl_sweep(int64_t interval);
+
+/* Fills a blame record from a slot. */
+void pl_blame_fill(const struct pl_slot *slot, plait_blame *ret);
+
+/* Fills the blame record of the worker an id names; false if the slot serves another by now. */
+bool pl_blame_of_id(uint32_t id, plait_blame *ret);
+
+/* Completes the ending of a dead process that its parent has not reaped yet, as far as the kernel
+ * tells a stranger: waits up to `patience` ns for it to become a zombie. */
+void pl_ending_learn(struct pl_slot *slot, int64_t patience);
+
+/* The id of the worker that this process's fork()ing thread was, 0 if not forked. */
+extern uint32_t pl_fork_parent;
+
+#endif
