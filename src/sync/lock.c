@@ -1,0 +1,233 @@
+/* The lock: a word that names its holder.
+ *
+ * Acquire is one compare-and-swap 0 -> my id, release one my id -> 0. All else is the slow path.
+ *
+ * Naive: a release sets the word to 0 and wakes a sleeper if a flag said so. Its hole: the flag is
+ * gone with the 0; should the releaser die before it wakes, or the woken one before it takes the
+ * lock, a newcomer may take and release the free lock without knowing of the other sleepers.
+ * Cure: a release keeps the flags (free with waiters), and a worker that has slept takes the lock
+ * with WAITERS set, because others may sleep that it cannot see. Facts:
+ *   1 whoever sleeps has seen WAITERS set in the very word it sleeps on;
+ *   2 WAITERS is cleared only where a wake-up found nobody asleep, by compare-and-swap on the free
+ *     word; a sleeper that arrives in between sees a free lock and does not sleep.
+ *   3 sleepers watch the holder's heart: if it dies with the lock, or between freeing and waking,
+ *     they wake and look. A wake-up that died with the woken one is passed on by its recoverer.
+ *
+ * Ordering: R:lock.word in release pairs with A:lock.word in acquire; they publish whatever the lock
+ * guards. A lock taken from the dead needs no release: the kernel's mark on the heart, read with
+ * acquire in pl_is_dead, came after all that the dead one did. */
+#include "base/clock.h"
+#include "park/park.h"
+#include "port/mapping.h"
+#include "sync/lock_word.h"
+
+#include <unistd.h>
+
+enum { PATIENCE = 1000 * 1000 }; /* ns a sleeper waits before newcomers must let it pass */
+
+/* Whether this wait has been so long that it may shut newcomers out. */
+static bool is_hungry(const struct pl_wait *wait)
+{
+    return wait->slept && plait_now() - wait->began > PATIENCE;
+}
+
+/* The word after this waiter takes a free (or a dead worker's) lock that reads `seen`. */
+static uint32_t taken(uint32_t seen, const struct pl_wait *wait)
+{
+    uint32_t flags = seen & PL_LOCK_FLAGS;
+    if (wait->slept)
+        flags |= PL_LOCK_WAITERS;
+    if ((flags & PL_LOCK_HUNGRY) && is_hungry(wait))
+        flags &= ~PL_LOCK_HUNGRY;
+    return pl_self.id | flags;
+}
+
+static bool may_take(uint32_t seen, const struct pl_wait *wait)
+{
+    return (seen & PL_ID_MASK) == 0 && (!(seen & PL_LOCK_HUNGRY) || wait->slept);
+}
+
+/* Looks at the word again and again for a while. True: taken. */
+static bool take_spinning(plait_lock *lock, const struct pl_wait *wait)
+{
+    struct pl_spin spin = {0};
+    do {
+        uint32_t seen = pl_load_relaxed(&lock->word_);
+        /* A:lock.word, pairs with plait_lock_release. */
+        if (may_take(seen, wait) && pl_cas_acquire(&lock->word_, &seen, taken(seen, wait))) {
+            pl_spin_won(&spin);
+            return true;
+        }
+    } while (pl_spin(&spin));
+    return false;
+}
+
+/* A private lock whose holder lives in another process: either this is a copy that fork made, or
+ * the memory is shared without our knowing. 0: a copy; PLAIT_EPRIVATE: shared. */
+static int check_reach(const plait_lock *lock)
+{
+    return pl_mapping_is_shared(lock) ? PLAIT_EPRIVATE : 0;
+}
+
+static bool is_elsewhere(const plait_lock *lock, uint32_t holder)
+{
+    return !pl_arena_holds(lock) &&
+           pl_load_relaxed(&pl_slot_of(holder)->pid) != pl_load_relaxed(&pl_self.slot->pid);
+}
+
+/* Takes over from a holder that will never release. PLAIT_OWNER_DIED, or 0: look again. */
+static int inherit(plait_lock *lock, uint32_t seen, const struct pl_wait *wait)
+{
+    uint32_t dead = seen & PL_ID_MASK;
+    if (!pl_cas_acq_rel(&lock->word_, &seen, taken(seen, wait)))
+        return 0;
+    pl_store_relaxed(&lock->died_, dead);
+    return PLAIT_OWNER_DIED;
+}
+
+/* The holder is gone for this lock: dead, or (a forked copy) never there. Then PLAIT_OWNER_DIED if
+ * we got it; 0: the holder lives, or another was faster; PLAIT_EPRIVATE. */
+static int inherit_if_lost(plait_lock *lock, uint32_t seen, const struct pl_wait *wait)
+{
+    uint32_t holder = seen & PL_ID_MASK;
+    if (pl_is_dead(holder))
+        return inherit(lock, seen, wait);
+    if (!is_elsewhere(lock, holder))
+        return 0;
+    int rc = check_reach(lock);
+    return rc < 0 ? rc : inherit(lock, seen, wait);
+}
+
+/* Flags the word as waited for and sleeps on it. 0: look again; else as pl_park. */
+static int sleep_on(plait_lock *lock, uint32_t seen, struct pl_wait *wait)
+{
+    uint32_t flagged = seen | PL_LOCK_WAITERS | (is_hungry(wait) ? PL_LOCK_HUNGRY : 0);
+    if (flagged != seen && !pl_cas_relaxed(&lock->word_, &seen, flagged))
+        return 0;
+    wait->holder = flagged & PL_ID_MASK;
+    int64_t start = plait_now();
+    int rc = pl_park(&lock->word_, flagged, wait);
+    if (rc == 0)
+        pl_spin_slept(plait_now() - start);
+    return rc;
+}
+
+/* Gives up; a wake-up that this worker may have been given meanwhile goes to the next. */
+static int give_up(plait_lock *lock, const struct pl_wait *wait, int why)
+{
+    uint32_t seen = pl_load_relaxed(&lock->word_);
+    if (wait->slept && (seen & PL_ID_MASK) == 0 && (seen & PL_LOCK_WAITERS))
+        pl_unpark(&lock->word_, 1);
+    return why;
+}
+
+static int acquire_slow(plait_lock *lock, struct pl_wait *wait)
+{
+    for (;;) {
+        if (wait->deadline != 0 && take_spinning(lock, wait))
+            return 0;
+        uint32_t seen = pl_load_relaxed(&lock->word_);
+        if (may_take(seen, wait)) {
+            if (pl_cas_acquire(&lock->word_, &seen, taken(seen, wait)))
+                return 0;
+            continue;
+        }
+        int rc = seen & PL_ID_MASK ? inherit_if_lost(lock, seen, wait) : 0;
+        if (rc != 0)
+            return rc;
+        rc = wait->deadline == 0 ? PLAIT_ETIMEDOUT : sleep_on(lock, seen, wait);
+        if (rc < 0)
+            return give_up(lock, wait, rc);
+    }
+}
+
+static __attribute__((noinline)) int acquire_prepared(plait_lock *lock, int64_t timeout)
+{
+    struct pl_wait wait;
+    int rc = lock ? pl_wait_begin(&wait, PL_WAIT_LOCK, timeout) : PLAIT_EINVAL;
+    if (rc == 0)
+        rc = pl_self_known();
+    return rc < 0 ? rc : acquire_slow(lock, &wait);
+}
+
+int plait_lock_acquire(plait_lock *lock, int64_t timeout)
+{
+    uint32_t mine = pl_self.id, free_word = 0;
+    /* A:lock.word, pairs with plait_lock_release. */
+    if (__builtin_expect(lock && mine && timeout >= PLAIT_FOREVER && timeout <= PLAIT_TIMEOUT_MAX &&
+                             pl_cas_acquire(&lock->word_, &free_word, mine),
+                         1))
+        return 0;
+    return acquire_prepared(lock, timeout);
+}
+
+int pl_lock_retake(plait_lock *lock)
+{
+    struct pl_wait wait;
+    pl_wait_begin(&wait, PL_WAIT_LOCK, PLAIT_FOREVER);
+    wait.uncancellable = true;
+    return acquire_slow(lock, &wait);
+}
+
+/* Frees the word, keeping its flags, and wakes one of those the flags speak of. */
+static __attribute__((noinline)) int release_slow(plait_lock *lock)
+{
+    uint32_t seen = pl_load_relaxed(&lock->word_), kept;
+    do {
+        if ((seen & PL_ID_MASK) == 0)
+            return PLAIT_EPERM;
+        kept = seen & PL_LOCK_FLAGS;
+        if (kept)
+            pl_will_unpark(&lock->word_);
+        /* R:lock.word, pairs with plait_lock_acquire. */
+    } while (!pl_cas_release(&lock->word_, &seen, kept));
+    if (kept && pl_unpark(&lock->word_, 1) == 0)
+        pl_cas_relaxed(&lock->word_, &kept, 0u); /* fact 2 */
+    return 0;
+}
+
+int plait_lock_release(plait_lock *lock)
+{
+    if (__builtin_expect(!lock, 0))
+        return PLAIT_EINVAL;
+    uint32_t mine = pl_self.id;
+    /* R:lock.word, pairs with plait_lock_acquire. */
+    if (__builtin_expect(mine && pl_cas_release(&lock->word_, &mine, 0u), 1))
+        return 0;
+    return release_slow(lock);
+}
+
+int plait_lock_init(plait_lock *lock)
+{
+    if (!lock)
+        return PLAIT_EINVAL;
+    pl_store_relaxed(&lock->died_, 0u);
+    pl_store_release(&lock->word_, 0u);
+    return 0;
+}
+
+int plait_lock_locked(const plait_lock *lock)
+{
+    return lock && pl_lock_holder(lock) != 0;
+}
+
+plait_worker plait_lock_holder(const plait_lock *lock)
+{
+    plait_worker nobody = {0, 0};
+    uint32_t id = lock && pl_arena ? pl_lock_holder(lock) : 0;
+    if (id == 0)
+        return nobody;
+    struct pl_slot *slot = pl_slot_of(id);
+    plait_worker w = pl_worker_of(slot);
+    return pl_load_acquire(&slot->id) == id ? w : nobody;
+}
+
+int plait_lock_blame(plait_lock *lock, plait_blame *ret)
+{
+    if (!lock || !ret)
+        return PLAIT_EINVAL;
+    uint32_t dead = pl_exchange_acquire(&lock->died_, 0u);
+    if (dead == 0)
+        return PLAIT_ESRCH;
+    return pl_blame_of_id(dead, ret) ? 0 : PLAIT_ESTALE;
+}

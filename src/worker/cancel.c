@@ -1,0 +1,93 @@
+/* Asking workers to stop, gently and otherwise. */
+#include "base/atomic.h"
+#include "park/park.h"
+#include "port/process.h"
+#include "worker/worker_internal.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <unistd.h>
+
+/* A worker that still runs: 0 with *ret; PLAIT_EINVAL, PLAIT_ESTALE, PLAIT_ESRCH. */
+static int find_running(plait_worker worker, struct pl_slot **ret)
+{
+    int state = plait_state(worker);
+    if (state < 0)
+        return state;
+    *ret = pl_slot_find(worker);
+    return state == PLAIT_STATE_ENDED ? PLAIT_ESRCH : *ret ? 0 : PLAIT_ESTALE;
+}
+
+int plait_cancel(plait_worker worker)
+{
+    struct pl_slot *slot;
+    int rc = find_running(worker, &slot);
+    if (rc == 0)
+        pl_cancel_request(slot);
+    return rc;
+}
+
+int plait_cancelling(void)
+{
+    if (!pl_self.slot)
+        return 0;
+    return (int)(pl_load_acquire(&pl_self.slot->cancel) -
+                 pl_load_relaxed(&pl_self.slot->cancel_undone));
+}
+
+int plait_uncancel(void)
+{
+    int pending = plait_cancelling();
+    if (pending <= 0)
+        return 0;
+    struct pl_slot *slot = pl_self.slot;
+    pl_store_relaxed(&slot->cancel_undone, pl_load_relaxed(&slot->cancel_undone) + 1);
+    if (pending == 1) /* none is left to deliver */
+        pl_store_relaxed(&slot->cancel_seen, pl_load_relaxed(&slot->cancel_undone));
+    return pending - 1;
+}
+
+int plait_checkpoint(void)
+{
+    return pl_self.slot ? pl_cancel_take() : 0;
+}
+
+/* Sends through a pidfd. The pid may have been reused before the pidfd was opened; but if the
+ * worker's heart beats after that, the pidfd is that of the worker's process. */
+static int send_to(struct pl_slot *slot, plait_worker worker, int signal)
+{
+    int pid = pl_load_acquire(&slot->pid);
+    int handle = pl_process_open(pid);
+    if (handle == -ESRCH)
+        return PLAIT_ESRCH;
+    bool own_child = pl_load_relaxed(&slot->parent_pid) == getpid();
+    if (handle < 0) /* no pidfds here: a child of ours keeps its pid until we collect it */
+        return !own_child ? PLAIT_ENOTSUP : kill(pid, signal) < 0 ? PLAIT_ESRCH : 0;
+    int rc = plait_is_alive(worker) ? pl_process_signal(handle, signal) : -ESRCH;
+    close(handle);
+    return rc == 0 ? 0 : rc == -EPERM ? PLAIT_EPERM : PLAIT_ESRCH;
+}
+
+static int signal_worker(plait_worker worker, int signal)
+{
+    struct pl_slot *slot;
+    int rc = find_running(worker, &slot);
+    if (rc < 0)
+        return rc;
+    if (slot->kind != PLAIT_PROCESS)
+        return PLAIT_ENOTSUP;
+    int saved = errno;
+    rc = send_to(slot, worker, signal);
+    errno = saved;
+    return rc;
+}
+
+int plait_terminate(plait_worker worker)
+{
+    return signal_worker(worker, SIGTERM);
+}
+
+int plait_kill(plait_worker worker)
+{
+    return signal_worker(worker, SIGKILL);
+}

@@ -1,0 +1,160 @@
+/* Joining: waiting for an end, learning of it, forgetting the worker.
+ *
+ * A thread says itself that it has ended; so does a process that returns, but it is gone only a
+ * little later, and a process that is killed says nothing. So joiners sleep on the slot's life and
+ * watch its heart; the process that started it collects the zombie and learns the rest from the
+ * kernel, strangers ask /proc while it is a zombie. Several may join at once: life goes to JOINED by
+ * one compare-and-swap, the slot keeps its content until it is claimed again, and those who were
+ * waiting all read it. Who comes when it is JOINED already gets PLAIT_ESTALE. */
+#include "base/atomic.h"
+#include "base/clock.h"
+#include "park/park.h"
+#include "port/process.h"
+#include "worker/worker_internal.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+enum { LEARN = 50 * 1000 * 1000 }; /* ns a stranger waits for a dead process to become a zombie */
+
+/* A process that this process has to collect. */
+static bool is_ours(const struct pl_slot *slot)
+{
+    return pl_slot_is_child_of(slot, pl_load_relaxed(&pl_self.slot->pid));
+}
+
+/* NEW or RUNNING, and not dead. */
+static bool runs(struct pl_slot *slot, uint64_t life)
+{
+    enum pl_life l = pl_life_of(life);
+    return l == PL_NEW || (l == PL_RUNNING && !pl_heart_is_stopped(slot));
+}
+
+/* Our own child that dies before it registers stops no heart: look whether it is a zombie. */
+static bool died_unborn(struct pl_slot *slot, uint64_t life)
+{
+    return pl_life_of(life) == PL_NEW && is_ours(slot) && pl_child_reap(slot) == 0;
+}
+
+/* Sleeps until the worker no longer runs. 0 or as pl_park. */
+static int wait_for_end(struct pl_slot *slot, uint32_t generation, struct pl_wait *wait)
+{
+    for (;;) {
+        uint64_t life = pl_load_acquire(&slot->life);
+        if (pl_generation_of(life) != generation || !runs(slot, life) || died_unborn(slot, life))
+            return 0;
+        wait->holder = pl_load_relaxed(&slot->id);
+        int rc = pl_park(pl_life_word(slot), (uint32_t)life, wait);
+        if (rc < 0)
+            return rc;
+    }
+}
+
+/* The parent's part for a process: collects it. 0, or PLAIT_ETIMEDOUT. */
+static int collect(struct pl_slot *slot, const struct pl_wait *wait)
+{
+    while (pl_load_acquire(&slot->reaper) != PL_REAPED) {
+        int rc = pl_child_reap(slot);
+        if (rc == 0)
+            return 0;
+        if (rc == -ECHILD) { /* another thread of ours is at it */
+            sched_yield();
+            continue;
+        }
+        /* On its last way, or its main thread left and others go on. */
+        rc = pl_process_wait(pl_load_acquire(&slot->pid), wait->deadline);
+        if (rc == -ENOSYS)
+            usleep(1000);
+        else if (rc == -ETIMEDOUT)
+            return PLAIT_ETIMEDOUT;
+    }
+    return 0;
+}
+
+/* A stranger's part: repairs, and asks the kernel while there is a zombie to ask. */
+static void learn(struct pl_slot *slot, uint32_t generation)
+{
+    if (pl_life_of(pl_load_acquire(&slot->life)) != PL_RUNNING)
+        return;
+    pl_ending_learn(slot, LEARN);
+    pl_recover(slot);
+    if (pl_load_acquire(&slot->recoverer) == PL_RECOVERED)
+        pl_slot_ended(slot, generation);
+}
+
+static int result_of(struct pl_slot *slot, uint32_t generation, plait_blame *ret)
+{
+    plait_blame blame;
+    pl_blame_fill(slot, &blame);
+    if (pl_generation_of(pl_load_acquire(&slot->life)) != generation)
+        return PLAIT_ESTALE;
+    blame.worker.generation = generation;
+    if (ret)
+        *ret = blame;
+    return blame.returned ? 0 : PLAIT_DIED;
+}
+
+static int join(struct pl_slot *slot, uint32_t generation, plait_blame *ret, struct pl_wait *wait)
+{
+    int rc = wait_for_end(slot, generation, wait);
+    if (rc < 0)
+        return rc;
+    if (is_ours(slot))
+        rc = collect(slot, wait);
+    else
+        learn(slot, generation);
+    if (rc < 0)
+        return rc;
+    rc = result_of(slot, generation, ret);
+    pl_slot_join(slot, generation);
+    return rc;
+}
+
+int plait_join(plait_worker worker, plait_blame *ret, int64_t timeout)
+{
+    struct pl_wait wait;
+    int rc = pl_wait_begin(&wait, PL_WAIT_JOIN, timeout);
+    if (rc == 0)
+        rc = worker.slot ? pl_self_known() : PLAIT_EINVAL;
+    if (rc < 0)
+        return rc;
+    struct pl_slot *slot = pl_slot_find(worker);
+    if (!slot || pl_life_of(pl_load_acquire(&slot->life)) == PL_JOINED)
+        return PLAIT_ESTALE;
+    if (slot == pl_self.slot)
+        return PLAIT_EDEADLK;
+    if (pl_load_acquire(&slot->flags) & PL_FLAG_DETACHED)
+        return PLAIT_ESTALE;
+    return join(slot, worker.generation, ret, &wait);
+}
+
+int plait_detach(plait_worker worker)
+{
+    if (!worker.slot)
+        return PLAIT_EINVAL;
+    struct pl_slot *slot = pl_slot_find(worker);
+    if (!slot || pl_life_of(pl_load_acquire(&slot->life)) == PL_JOINED ||
+        (pl_fetch_or_acq_rel(&slot->flags, (uint32_t)PL_FLAG_DETACHED) & PL_FLAG_DETACHED))
+        return PLAIT_ESTALE;
+    pl_slot_join(slot, worker.generation); /* if it has ended already */
+    return 0;
+}
+
+int plait_exit_status(plait_worker worker, plait_blame *ret)
+{
+    if (!worker.slot || !ret)
+        return PLAIT_EINVAL;
+    struct pl_slot *slot = pl_slot_find(worker);
+    if (!slot || pl_life_of(pl_load_acquire(&slot->life)) == PL_JOINED)
+        return PLAIT_ESTALE;
+    int rc = pl_self_known();
+    if (rc < 0)
+        return rc;
+    if (is_ours(slot))
+        pl_child_reap(slot);
+    if (runs(slot, pl_load_acquire(&slot->life)))
+        return PLAIT_EBUSY;
+    learn(slot, worker.generation);
+    rc = result_of(slot, worker.generation, ret);
+    return rc < 0 ? rc : 0;
+}

@@ -1,0 +1,178 @@
+/* Processes: forked, tied to their parent's life, collected once. */
+#include "base/atomic.h"
+#include "base/clock.h"
+#include "park/park.h"
+#include "port/process.h"
+#include "worker/worker_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+/* This process's lifeline, which its children are tied to; made with the first child. */
+static struct pl_lifeline lifeline = {-1, -1};
+static pthread_mutex_t lifeline_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* Set around our own fork(): the child then ties the lifeline itself. */
+static _Thread_local bool forking;
+
+static void lock_before_fork(void)
+{
+    pthread_mutex_lock(&lifeline_lock);
+}
+
+static void unlock_in_parent(void)
+{
+    pthread_mutex_unlock(&lifeline_lock);
+}
+
+/* A child that keeps the writing end would keep its siblings alive after the parent's death. */
+static void let_go_in_child(void)
+{
+    pthread_mutex_unlock(&lifeline_lock);
+    if (forking || lifeline.read_end < 0)
+        return;
+    pl_lifeline_drop(&lifeline);
+    lifeline = (struct pl_lifeline){-1, -1};
+}
+
+__attribute__((constructor)) static void watch_fork(void)
+{
+    pthread_atfork(lock_before_fork, unlock_in_parent, let_go_in_child);
+}
+
+static int need_lifeline(void)
+{
+    pthread_mutex_lock(&lifeline_lock);
+    int rc = lifeline.read_end < 0 ? pl_lifeline_make(&lifeline) : 0;
+    pthread_mutex_unlock(&lifeline_lock);
+    return rc == 0 ? 0 : PLAIT_EMFILE;
+}
+
+/* --- the child --- */
+
+/* exit() in the middle of the function. */
+static void left_by_exit(int status, void *slot)
+{
+    if (pl_self.slot != slot)
+        return;
+    pl_worker_finish_all();
+    pl_slot_leave(PL_END_EXITED, status);
+}
+
+static void take_position(struct pl_slot *slot)
+{
+    struct pl_lifeline parents = lifeline;
+    lifeline = (struct pl_lifeline){-1, -1};
+    if (pl_load_relaxed(&slot->flags) & PL_FLAG_DETACHED)
+        pl_lifeline_drop(&parents);
+    else
+        pl_lifeline_tie(&parents);
+    forking = false;
+}
+
+static _Noreturn void child_main(struct pl_slot *slot)
+{
+    char name[PLAIT_NAME_SIZE];
+    take_position(slot);
+    pl_slot_enter(slot);
+    pl_name_get(slot, name);
+    prctl(PR_SET_NAME, name);
+    on_exit(left_by_exit, slot);
+    int status = pl_worker_run(slot);
+    pl_worker_finish_all();
+    fflush(stdout);
+    fflush(stderr);
+    if (pl_self.slot == slot)
+        pl_slot_leave(PL_END_RETURNED, status);
+    /* Not exit(): the handlers that the program registered before the fork are its parent's. */
+    _exit(status & 0xff);
+}
+
+/* --- the parent --- */
+
+int pl_process_start(struct pl_slot *slot)
+{
+    int rc = need_lifeline();
+    if (rc < 0)
+        return rc;
+    pl_child_reap_forgotten();
+    /* What lies in the buffers would be written twice. The standard streams only: another thread
+     * may be reading from any other, and hold its lock. */
+    fflush(stdout);
+    fflush(stderr);
+    forking = true;
+    int saved = errno;
+    pid_t pid = fork();
+    if (pid == 0)
+        child_main(slot);
+    forking = false;
+    rc = pid < 0 ? (errno == ENOMEM ? PLAIT_ENOMEM : PLAIT_EAGAIN) : 0;
+    errno = saved;
+    if (pid > 0)
+        pl_store_release(&slot->pid, (int32_t)pid);
+    return rc;
+}
+
+static void record_end(struct pl_slot *slot, const struct pl_process_end *end)
+{
+    pl_store_relaxed(&slot->user_ns, end->user_ns);
+    pl_store_relaxed(&slot->system_ns, end->system_ns);
+    pl_store_relaxed(&slot->max_rss, end->max_rss);
+    if (pl_load_acquire(&slot->ending) != PL_END_UNKNOWN)
+        return; /* it has said itself how it ended */
+    pl_store_relaxed(&slot->status, end->signal ? -end->signal : end->status);
+    pl_store_relaxed(&slot->signal, end->signal);
+    pl_store_relaxed(&slot->core, (uint32_t)end->core);
+    pl_store_relaxed(&slot->ended, plait_now());
+    pl_store_release(&slot->ending, (uint32_t)(end->signal ? PL_END_KILLED : PL_END_EXITED));
+}
+
+/* A child that died before it registered left nothing to recover, and is not RUNNING. */
+static void finish_life(struct pl_slot *slot, uint32_t generation)
+{
+    uint64_t life = pl_load_acquire(&slot->life);
+    if (pl_life_of(life) == PL_NEW) {
+        pl_store_release(&slot->recoverer, PL_RECOVERED);
+        pl_cas_acq_rel(&slot->life, &life,
+                       (uint64_t)generation << 32 | (uint32_t)PL_RUNNING << PL_ID_BITS);
+    }
+    pl_recover(slot);
+    pl_slot_ended(slot, generation);
+}
+
+int pl_child_reap(struct pl_slot *slot)
+{
+    struct pl_process_end end;
+    uint32_t nobody = 0, generation = pl_generation_of(pl_load_acquire(&slot->life));
+    if (!pl_slot_is_child_of(slot, (int32_t)getpid()) ||
+        !pl_cas_acq_rel(&slot->reaper, &nobody, pl_self.id))
+        return -ECHILD;
+    int rc = pl_process_reap(pl_load_acquire(&slot->pid), &end);
+    if (rc == -EAGAIN) {
+        pl_store_release(&slot->reaper, 0u);
+        return rc;
+    }
+    if (rc == 0)
+        record_end(slot, &end);
+    /* Collected by another's waitpid(-1): the child is gone all the same, its status with it. */
+    finish_life(slot, generation);
+    pl_store_release(&slot->reaper, PL_REAPED);
+    return 0;
+}
+
+void pl_child_reap_forgotten(void)
+{
+    uint32_t ready = pl_load_acquire(&pl_arena->slots_ready);
+    int32_t self = pl_load_relaxed(&pl_self.slot->pid);
+    for (uint32_t i = 1; i < ready; i++) {
+        struct pl_slot *slot = pl_slot_at(i);
+        if (!pl_slot_is_child_of(slot, self) || pl_load_acquire(&slot->reaper) != 0)
+            continue;
+        enum pl_life life = pl_life_of(pl_load_acquire(&slot->life));
+        if (life == PL_JOINED || (pl_load_relaxed(&slot->flags) & PL_FLAG_DETACHED))
+            pl_child_reap(slot);
+    }
+}

@@ -1,0 +1,44 @@
+/* Threads: a detached pthread that signs in and out of the registry.
+ *
+ * Detached, because anybody may join it, several at once or nobody: the registry keeps its status,
+ * and joiners wait for the word there, not for the pthread. */
+#include "base/atomic.h"
+#include "worker/worker_internal.h"
+
+#include <limits.h>
+#include <sys/prctl.h>
+
+/* pthread_exit (or the exit of a cancelled pthread) in the middle of the function. */
+static void left_early(void *slot)
+{
+    (void)slot;
+    pl_slot_leave(PL_END_EXITED, 0);
+}
+
+static void *thread_main(void *arg)
+{
+    struct pl_slot *slot = arg;
+    char name[PLAIT_NAME_SIZE];
+    int status;
+    pl_slot_enter(slot);
+    pl_name_get(slot, name);
+    prctl(PR_SET_NAME, name);
+    pthread_cleanup_push(left_early, slot);
+    status = pl_worker_run(slot);
+    pthread_cleanup_pop(0);
+    pl_slot_leave(PL_END_RETURNED, status);
+    return NULL;
+}
+
+int pl_thread_start(struct pl_slot *slot, size_t stack_size)
+{
+    pthread_attr_t attr;
+    pthread_t thread;
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    int rc = stack_size ? pthread_attr_setstacksize(&attr, stack_size) : 0;
+    if (rc == 0)
+        rc = pthread_create(&thread, &attr, thread_main, slot);
+    pthread_attr_destroy(&attr);
+    return rc == 0 ? 0 : rc == EINVAL ? PLAIT_EINVAL : PLAIT_EAGAIN;
+}

@@ -1,0 +1,271 @@
+/* Starting workers, of any kind, and asking about them. */
+#include "arena/alloc.h"
+#include "base/atomic.h"
+#include "base/clock.h"
+#include "park/park.h"
+#include "port/cpu.h"
+#include "port/process.h"
+#include "worker/worker_internal.h"
+
+#include <plait/arena.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+int plait_init(int *argc, char ***argv)
+{
+    if (!argc != !argv)
+        return PLAIT_EINVAL;
+    return pl_self_known();
+}
+
+/* --- starting --- */
+
+static int check_kind(int kind, const plait_options *o)
+{
+    if (kind == PLAIT_TASK)
+        return PLAIT_ENOTSUP;
+    if (kind != PLAIT_THREAD && kind != PLAIT_PROCESS)
+        return PLAIT_EINVAL;
+    if (o->start_method < PLAIT_START_DEFAULT || o->start_method > PLAIT_SPAWN)
+        return PLAIT_EINVAL;
+    if (o->start_method == PLAIT_ZYGOTE || o->start_method == PLAIT_SPAWN)
+        return PLAIT_ENOTSUP;
+    return 0;
+}
+
+static int check_argument(int kind, const void *arg, const plait_options *o)
+{
+    if (o->arg_size && !arg)
+        return PLAIT_EINVAL;
+    bool reaches = kind == PLAIT_THREAD || o->start_method == PLAIT_FORK || !arg || o->arg_size ||
+                   pl_arena_holds(arg);
+    return reaches ? 0 : PLAIT_EPRIVATE;
+}
+
+static int fill_argument(struct pl_slot *slot, void *arg, size_t size)
+{
+    slot->argument = arg;
+    if (size == 0)
+        return 0;
+    void *copy = plait_alloc(size);
+    if (!copy)
+        return plait_last_error();
+    memcpy(copy, arg, size);
+    slot->argument = copy;
+    slot->owns_argument = 1;
+    return 0;
+}
+
+static void fill_name(struct pl_slot *slot, const char *name)
+{
+    char made[PLAIT_NAME_SIZE];
+    if (!name)
+        snprintf(made, sizeof made, slot->kind == PLAIT_THREAD ? "Thread-%u" : "Process-%u",
+                 PL_ID_SLOT(slot->id));
+    pl_name_set(slot, name ? name : made);
+}
+
+static int start_filled(struct pl_slot *slot, const plait_options *o)
+{
+    if (slot->kind == PLAIT_THREAD)
+        return pl_thread_start(slot, o->stack_size);
+    return pl_process_start(slot);
+}
+
+static int start(plait_worker *ret, int kind, plait_function *fn, void *arg, const plait_options *o)
+{
+    struct pl_slot *slot;
+    int rc = pl_slot_claim(&slot);
+    if (rc < 0)
+        return rc;
+    plait_worker worker = pl_worker_of(slot);
+    slot->kind = (uint32_t)kind;
+    slot->function = fn;
+    pl_store_relaxed(&slot->parent_pid, (int32_t)getpid());
+    pl_store_relaxed(&slot->flags,
+                     (uint32_t)((o->daemon ? PL_FLAG_DAEMON : 0) |
+                                (o->detach ? PL_FLAG_DETACHED : 0) |
+                                (kind == PLAIT_PROCESS ? PL_FLAG_MAIN : 0)));
+    fill_name(slot, o->name);
+    rc = fill_argument(slot, arg, o->arg_size);
+    if (rc == 0)
+        rc = start_filled(slot, o);
+    if (rc < 0) {
+        if (slot->owns_argument)
+            plait_free(slot->argument);
+        pl_slot_abandon(slot);
+        return rc;
+    }
+    *ret = worker;
+    return 0;
+}
+
+int plait_start(plait_worker *ret, int kind, plait_function *fn, void *arg,
+                const plait_options *options)
+{
+    static const plait_options defaults;
+    const plait_options *o = options ? options : &defaults;
+    if (!ret || !fn)
+        return PLAIT_EINVAL;
+    int rc = check_kind(kind, o);
+    if (rc == 0)
+        rc = pl_self_known();
+    if (rc == 0)
+        rc = check_argument(kind, arg, o);
+    if (rc < 0)
+        return rc;
+    pl_worker_watch_exit();
+    return start(ret, kind, fn, arg, o);
+}
+
+int pl_worker_run(struct pl_slot *slot)
+{
+    void *arg = slot->argument;
+    int status = slot->function(arg);
+    if (slot->owns_argument)
+        plait_free(arg);
+    return status;
+}
+
+/* --- asking and telling --- */
+
+/* The slot of a handle that is neither nobody nor stale. 0 or the error. */
+static int find(plait_worker worker, struct pl_slot **ret)
+{
+    if (worker.slot == 0)
+        return PLAIT_EINVAL;
+    *ret = pl_slot_find(worker);
+    if (!*ret || pl_life_of(pl_load_acquire(&(*ret)->life)) == PL_JOINED)
+        return PLAIT_ESTALE;
+    return 0;
+}
+
+plait_worker plait_self(void)
+{
+    plait_worker nobody = {0, 0};
+    return pl_self_known() < 0 ? nobody : pl_worker_of(pl_self.slot);
+}
+
+int plait_state(plait_worker worker)
+{
+    struct pl_slot *slot;
+    int rc = find(worker, &slot);
+    if (rc < 0)
+        return rc;
+    enum pl_life life = pl_life_of(pl_load_acquire(&slot->life));
+    if (life == PL_NEW || life == PL_ENTERING)
+        return PLAIT_STATE_NEW;
+    if (life != PL_RUNNING || pl_heart_is_stopped(slot))
+        return PLAIT_STATE_ENDED;
+    return pl_load_relaxed(&slot->waits_kind) ? PLAIT_STATE_BLOCKED : PLAIT_STATE_RUNNING;
+}
+
+int plait_is_alive(plait_worker worker)
+{
+    int state = plait_state(worker);
+    return state >= PLAIT_STATE_NEW && state != PLAIT_STATE_ENDED;
+}
+
+int plait_name(plait_worker worker, char *buffer, size_t size)
+{
+    struct pl_slot *slot;
+    char name[PLAIT_NAME_SIZE];
+    int rc = buffer && size ? find(worker, &slot) : PLAIT_EINVAL;
+    if (rc < 0)
+        return rc;
+    pl_name_get(slot, name);
+    snprintf(buffer, size, "%s", name);
+    return 0;
+}
+
+int plait_set_name(const char *name)
+{
+    int rc = name ? pl_self_known() : PLAIT_EINVAL;
+    if (rc < 0)
+        return rc;
+    pl_name_set(pl_self.slot, name);
+    prctl(PR_SET_NAME, name);
+    return 0;
+}
+
+int plait_kind_of(plait_worker worker)
+{
+    struct pl_slot *slot;
+    int rc = find(worker, &slot);
+    return rc < 0 ? rc : (int)slot->kind;
+}
+
+int plait_pid(plait_worker worker)
+{
+    struct pl_slot *slot;
+    int rc = find(worker, &slot);
+    return rc < 0 ? rc : pl_load_acquire(&slot->pid);
+}
+
+int plait_tid(plait_worker worker)
+{
+    struct pl_slot *slot;
+    int rc = find(worker, &slot);
+    return rc < 0 ? rc : pl_load_relaxed(&slot->tid);
+}
+
+plait_worker plait_parent(plait_worker worker)
+{
+    plait_worker nobody = {0, 0};
+    struct pl_slot *slot;
+    if (find(worker, &slot) < 0)
+        return nobody;
+    uint32_t parent = pl_load_relaxed(&slot->parent);
+    if (parent == 0)
+        return nobody;
+    plait_worker w = pl_worker_of(pl_slot_of(parent));
+    return pl_load_acquire(&pl_slot_of(parent)->id) == parent ? w : nobody;
+}
+
+static bool is_listed(struct pl_slot *slot, uint32_t parent)
+{
+    uint64_t life = pl_load_acquire(&slot->life);
+    enum pl_life l = pl_life_of(life);
+    if (parent)
+        return (l == PL_NEW || l == PL_RUNNING || l == PL_ENDED) &&
+               pl_load_relaxed(&slot->parent) == parent &&
+               !(pl_load_relaxed(&slot->flags) & PL_FLAG_DETACHED);
+    return l == PL_NEW || (l == PL_RUNNING && !pl_heart_is_stopped(slot));
+}
+
+/* All living workers, or the joinable children of `parent`. */
+static int list(plait_worker *array, int most, uint32_t parent)
+{
+    int n = 0;
+    uint32_t ready = pl_load_acquire(&pl_arena->slots_ready);
+    for (uint32_t i = 1; i < ready; i++) {
+        if (!is_listed(pl_slot_at(i), parent))
+            continue;
+        if (n < most)
+            array[n] = pl_worker_of(pl_slot_at(i));
+        n++;
+    }
+    return n;
+}
+
+int plait_children(plait_worker *array, int most)
+{
+    int rc = most > 0 && !array ? PLAIT_EINVAL : pl_self_known();
+    if (rc < 0)
+        return rc;
+    pl_child_reap_forgotten();
+    return list(array, most, pl_self.id);
+}
+
+int plait_enumerate(plait_worker *array, int most)
+{
+    int rc = most > 0 && !array ? PLAIT_EINVAL : pl_self_known();
+    return rc < 0 ? rc : list(array, most, 0);
+}
+
+int plait_cpu_count(void)
+{
+    return pl_cpu_count();
+}

@@ -1,0 +1,28 @@
+/* Shared by the files of this folder: starting, ending and collecting workers. */
+#ifndef PL_WORKER_INTERNAL_H
+#define PL_WORKER_INTERNAL_H
+
+#include "registry/registry.h"
+
+/* Starts the worker of a claimed and filled slot. 0; on failure nothing is left but the slot. */
+int pl_thread_start(struct pl_slot *slot, size_t stack_size);
+int pl_process_start(struct pl_slot *slot);
+
+/* Runs the slot's function in the calling thread, which is the worker, and frees the argument if it
+ * is a copy. Its status. */
+int pl_worker_run(struct pl_slot *slot);
+
+/* Collects a child process of this process if it has ended: fills its ending, recovers what it left,
+ * life becomes ENDED. 0; -EAGAIN: it still runs; -ECHILD: not ours, or collected already. */
+int pl_child_reap(struct pl_slot *slot);
+
+/* Collects the children that nobody of this process will join: detached, or joined by strangers. */
+void pl_child_reap_forgotten(void);
+
+/* The end of this process in good order: waits for its workers, ends its daemons. */
+void pl_worker_finish_all(void);
+
+/* Makes sure that pl_worker_finish_all runs at exit of this process. */
+void pl_worker_watch_exit(void);
+
+#endif
