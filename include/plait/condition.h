@@ -34,14 +34,14 @@
 PLAIT_BEGIN_DECLS
 
 typedef struct plait_condition {
-    plait_lock own_;    /* the lock, unless lock_ says another */
-    plait_lock *lock_;  /* constant after init; NULL: own_ */
-    uint32_t debt_[2];  /* what deaths left to do; see src/registry/registry.h */
-    uint32_t first_;    /* queue of waiters, by worker slot; under the lock, like all below */
+    plait_lock own_;   /* the lock, unless lock_ says another */
+    plait_lock *lock_; /* constant after init; NULL: own_ */
+    uint32_t debt_[2]; /* what deaths left to do; see src/registry/registry.h */
+    uint32_t first_;   /* queue of waiters, by worker slot; under the lock, like all below */
     uint32_t last_;
-    uint32_t busy_;     /* id of the worker that is changing the queue */
-    int32_t pid_;       /* process whose queue this is, while in private memory */
-    uint64_t tickets_;  /* given out so far */
+    uint32_t busy_;    /* id of the worker that is changing the queue */
+    int32_t pid_;      /* process whose queue this is, while in private memory */
+    uint64_t tickets_; /* given out so far */
 } plait_condition;
 
 /* Makes a condition without waiters, on `lock`, or on a lock of its own if NULL. Zeroed memory needs

@@ -41,33 +41,34 @@ typedef int plait_item_function(const void *in, void *out);
 
 /* All zero is the default. */
 typedef struct plait_pool_options {
-    const char *name;           /* of the workers, a number is added; NULL: "Pool" */
-    int retries;                /* how often an item is run again after a worker died of it; 0: never */
+    const char *name; /* of the workers, a number is added; NULL: "Pool" */
+    int retries;      /* how often an item is run again after a worker died of it; 0: never */
     plait_function *initializer; /* run once in each worker before its first item; if it returns
                                     negative, the worker ends and is not replaced */
-    void *initializer_arg;      /* as plait_start's arg: in the arena, for processes */
-    size_t stack_size;          /* bytes; 0: default. Threads only */
+    void *initializer_arg;       /* as plait_start's arg: in the arena, for processes */
+    size_t stack_size;           /* bytes; 0: default. Threads only */
 } plait_pool_options;
 
 /* What went wrong with the first item (lowest index) that failed. */
 typedef struct plait_map_failure {
-    size_t item;        /* its index */
-    size_t failed;      /* how many items failed in all */
-    size_t retried;     /* how many runs were repeated after a death */
-    size_t deaths;      /* workers that died during the call */
-    int code;           /* what it returned, or PLAIT_EDIED; 0: no item failed */
-    plait_blame blame;  /* the last worker that died during the call, if any did */
+    size_t item;       /* its index */
+    size_t failed;     /* how many items failed in all */
+    size_t retried;    /* how many runs were repeated after a death */
+    size_t deaths;     /* workers that died during the call */
+    int code;          /* what it returned, or PLAIT_EDIED; 0: no item failed */
+    plait_blame blame; /* the last worker that died during the call, if any did */
 } plait_map_failure;
 
 /* A call of plait_map with everything that can be said. All zero but fn and n is legal. */
 typedef struct plait_map_call {
     plait_item_function *fn;
-    const void *in;     /* n items of in_size bytes; NULL: items get NULL */
+    const void *in; /* n items of in_size bytes; NULL: items get NULL */
     size_t in_size;
-    void *out;          /* n items of out_size bytes; NULL: items get NULL */
+    void *out; /* n items of out_size bytes; NULL: items get NULL */
     size_t out_size;
     size_t n;
-    size_t chunk;       /* items handed out at a time; 0: adapted to how long they take */
+    size_t chunk; /* items handed out at a time, but at least n / 2048; 0: adapted to how long
+                           they take */
     plait_map_failure *failure; /* filled on return if not NULL, also when all went well */
     void (*progress)(size_t done, size_t n, void *arg); /* called by the caller's thread, about ten
                                                            times a second and at the end */

@@ -55,8 +55,10 @@ static inline struct plait_with_ plait_with_(plait_condition *x)
 }
 #else
 #define plait_with_(x)                                                                             \
-    _Generic((x), plait_lock *: plait_with_lock_, plait_semaphore *: plait_with_semaphore_,        \
-             plait_condition *: plait_with_condition_)(x)
+    _Generic((x), plait_lock *                                                                     \
+             : plait_with_lock_, plait_semaphore *                                                 \
+             : plait_with_semaphore_, plait_condition *                                            \
+             : plait_with_condition_)(x)
 #endif
 
 #define PLAIT_WITH_NAME_(a, b) a##b

@@ -70,24 +70,24 @@ typedef int plait_function(void *arg);
 
 /* All zero is the default. */
 typedef struct plait_options {
-    const char *name;      /* copied, cut to PLAIT_NAME_SIZE; NULL: "Thread-5", "Process-6" */
-    bool daemon;           /* not waited for when the program exits; a process gets SIGTERM then */
-    bool detach;           /* nobody will join it; a process also outlives its parent */
-    size_t arg_size;       /* bytes at `arg` to copy for the worker, freed when it ends; 0: none */
-    int start_method;      /* enum plait_start_method; processes only */
-    size_t stack_size;     /* bytes; 0: the system's default. Threads only */
-    const int *fds;        /* descriptors to hand over (zygote, spawn); fork inherits all */
-    size_t n_fds;          /* how many */
+    const char *name;  /* copied, cut to PLAIT_NAME_SIZE; NULL: "Thread-5", "Process-6" */
+    bool daemon;       /* not waited for when the program exits; a process gets SIGTERM then */
+    bool detach;       /* nobody will join it; a process also outlives its parent */
+    size_t arg_size;   /* bytes at `arg` to copy for the worker, freed when it ends; 0: none */
+    int start_method;  /* enum plait_start_method; processes only */
+    size_t stack_size; /* bytes; 0: the system's default. Threads only */
+    const int *fds;    /* descriptors to hand over (zygote, spawn); fork inherits all */
+    size_t n_fds;      /* how many */
 } plait_options;
 
 /* How a worker ended. */
 typedef struct plait_blame {
     plait_worker worker;
-    int kind;                   /* enum plait_kind */
-    int pid, tid;               /* process and kernel thread id it had */
-    int status;                 /* returned or exit()ed value; -signal if killed (as Python) */
-    int signal;                 /* what killed it; 0 if it ended by itself or nobody could learn */
-    bool returned;              /* its function returned: nothing to blame */
+    int kind;      /* enum plait_kind */
+    int pid, tid;  /* process and kernel thread id it had */
+    int status;    /* returned or exit()ed value; -signal if killed (as Python) */
+    int signal;    /* what killed it; 0 if it ended by itself or nobody could learn */
+    bool returned; /* its function returned: nothing to blame */
     bool core_dumped;
     int64_t started, ended;     /* plait_now() */
     int64_t user_ns, system_ns; /* processor time used; 0 if unknown */

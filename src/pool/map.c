@@ -1,0 +1,362 @@
+/* The caller's side of plait_map: open a job, wait for it, close it.
+ *
+ * While it waits, the caller is the pool's reconciler: it watches the hearts of all workers, so a
+ * death wakes it, and it repairs and goes on waiting. */
+#include "base/clock.h"
+#include "pool/pool_internal.h"
+
+#include <plait/arena.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    WINDOW = 16 << 20,                  /* bytes of private arrays copied at a time */
+    PROGRESS_EVERY = 100 * 1000 * 1000, /* ns */
+};
+
+/* One call, from validation to return; on the caller's stack. */
+struct call {
+    struct plait_pool *pool;
+    const plait_map_call *what;
+    struct pl_job *job;
+    uint64_t base; /* items of earlier windows */
+    struct pl_wait wait;
+    plait_map_failure failure;
+};
+
+/* --- opening and closing --- */
+
+static struct pl_job *job_at(struct plait_pool *pool, int j)
+{
+    struct pl_job *job = pl_load_acquire(&pool->jobs[j]), *none = NULL;
+    if (job)
+        return job;
+    job = plait_alloc(sizeof *job);
+    if (!job || pl_cas_acq_rel(&pool->jobs[j], &none, job))
+        return job;
+    plait_free(job); /* another caller was faster */
+    return none;
+}
+
+/* A job that is ours, or NULL: all are taken (*ret_rc 0), or no memory for a further one. */
+static struct pl_job *take_job(struct plait_pool *pool, int *ret_rc)
+{
+    for (int j = 0; j < PL_POOL_JOBS; j++) {
+        struct pl_job *job = job_at(pool, j);
+        if (!job) {
+            *ret_rc = plait_last_error();
+            return NULL;
+        }
+        uint32_t nobody = 0;
+        if (pl_cas_acq_rel(&job->owner, &nobody, pl_self.id))
+            return job;
+    }
+    *ret_rc = 0;
+    return NULL;
+}
+
+/* Waits until a job is free and takes it. 0 or as pl_park. */
+static int wait_for_job(struct call *call)
+{
+    struct plait_pool *pool = call->pool;
+    for (;;) {
+        uint32_t seen = pl_load_acquire(&pool->jobs_free);
+        int rc = 0;
+        call->job = take_job(pool, &rc);
+        if (call->job)
+            return 0;
+        if (rc == 0)
+            rc = pl_park(&pool->jobs_free, seen, &call->wait);
+        if (rc < 0)
+            return rc;
+    }
+}
+
+static void free_job(struct plait_pool *pool, struct pl_job *job)
+{
+    pl_store_release(&job->owner, 0u);
+    pl_fetch_add_acq_rel(&pool->jobs_free, 1u);
+    pl_unpark(&pool->jobs_free, 1);
+}
+
+/* Readies a job for a window of items and shows it to the workers. */
+static void open_job(struct call *call, const char *in, char *out, uint64_t n)
+{
+    struct pl_job *job = call->job;
+    const plait_map_call *what = call->what;
+    uint32_t used = pl_load_relaxed(&job->tail) + 2;
+    memset(job->claim, 0, sizeof *job->claim * (used < PL_POOL_CLAIMS ? used : PL_POOL_CLAIMS));
+    pl_store_relaxed(&job->stop, 0u);
+    pl_store_relaxed(&job->done, 0u);
+    pl_store_relaxed(&job->reopened, 0u);
+    pl_store_relaxed(&job->tail, 0u);
+    job->fn = what->fn;
+    job->in = in;
+    job->out = out;
+    job->in_size = what->in_size;
+    job->out_size = what->out_size;
+    job->n = n;
+    job->chunk = what->chunk;
+    job->workers = call->pool->n_seats;
+    job->retries = call->pool->retries;
+    pl_store_relaxed(&job->failure, UINT64_MAX);
+    pl_store_relaxed(&job->failed, UINT64_C(0));
+    job->retried = job->deaths = 0;
+    job->n_troubles = 0;
+    /* R:job.serial, pairs with enter in seat.c: the job is ready before it is open. */
+    pl_store_seq_cst(&job->serial, pl_load_relaxed(&job->serial) + 1);
+    pl_pool_call(call->pool);
+}
+
+static bool is_looked_at(struct plait_pool *pool, const struct pl_job *job)
+{
+    for (uint32_t s = 0; s < pool->n_seats; s++)
+        if (pl_load_seq_cst(&pool->seat[s].job) == job)
+            return true;
+    return false;
+}
+
+/* --- waiting --- */
+
+/* Sleeps on the done word, watching the workers; repairs what died. 0: look again; negative: the
+ * wait is over, or no worker is left. */
+static int wait_once(struct call *call, uint32_t seen, bool certainly)
+{
+    uint32_t ids[PL_WATCH_MOST];
+    struct pl_wait wait = call->wait;
+    wait.others = ids;
+    wait.n_others = pl_pool_ids(call->pool, ids, PL_WATCH_MOST);
+    wait.uncancellable = certainly;
+    int64_t end = certainly ? PL_NEVER : wait.deadline;
+    int64_t look = call->what->progress ? plait_now() + PROGRESS_EVERY : PL_NEVER;
+    wait.deadline = look < end ? look : end;
+    int rc = pl_park(&call->job->done, seen, &wait);
+    call->wait.nap = wait.nap;
+    if (rc == PLAIT_ETIMEDOUT && look < end)
+        rc = 0;
+    int hopeless = pl_pool_reconcile(call->pool);
+    return hopeless < 0 && !certainly ? hopeless : rc;
+}
+
+/* Flags the done word as waited for. False: it says something new. */
+static bool will_wait(struct pl_job *job, uint32_t *seen)
+{
+    if (*seen & PL_DONE_WAITED)
+        return true;
+    if (!pl_cas_acq_rel(&job->done, seen, *seen | PL_DONE_WAITED))
+        return false;
+    *seen |= PL_DONE_WAITED;
+    return true;
+}
+
+static void show_progress(struct call *call)
+{
+    const plait_map_call *what = call->what;
+    if (what->progress)
+        what->progress(call->base + pl_job_progress(call->job, call->pool), what->n,
+                       what->progress_arg);
+}
+
+/* Waits for the last item. 0, or why not. */
+static int wait_for_all(struct call *call)
+{
+    struct pl_job *job = call->job;
+    struct pl_spin spin = {0};
+    for (;;) {
+        uint32_t seen = pl_load_acquire(&job->done);
+        if (seen & PL_DONE_ALL) {
+            pl_spin_won(&spin);
+            return 0;
+        }
+        if (pl_load_acquire(&call->pool->state) == PL_POOL_ENDING)
+            return PLAIT_ECLOSED;
+        if (pl_spin(&spin) || !will_wait(job, &seen))
+            continue;
+        int64_t start = plait_now();
+        int rc = wait_once(call, seen, false);
+        pl_spin_slept(plait_now() - start);
+        if (pl_job_is_complete(job))
+            return 0;
+        if (rc < 0)
+            return rc;
+        show_progress(call);
+    }
+}
+
+/* Asks those who run items of a stopped job to leave it: processes are killed, threads cancelled. */
+static void interrupt_workers(struct call *call)
+{
+    struct plait_pool *pool = call->pool;
+    for (uint32_t s = 0; s < pool->n_seats; s++) {
+        struct pl_seat *seat = &pool->seat[s];
+        if (pl_load_acquire(&seat->job) != call->job || !pl_load_acquire(&seat->running))
+            continue;
+        if (pool->kind == PLAIT_PROCESS)
+            plait_kill(seat->worker);
+        else
+            plait_cancel(seat->worker);
+    }
+}
+
+/* Closes the job and waits until no worker looks at it; `stop`: without its items being done. */
+static void close_job(struct call *call, bool stop)
+{
+    struct pl_job *job = call->job;
+    if (stop) {
+        pl_store_release(&job->stop, 1u);
+        interrupt_workers(call);
+    }
+    pl_store_seq_cst(&job->serial, pl_load_relaxed(&job->serial) + 1); /* pair job.seen */
+    struct pl_spin spin = {0};
+    for (;;) {
+        uint32_t seen = pl_load_acquire(&job->done);
+        if (!is_looked_at(call->pool, job))
+            return;
+        if (!pl_spin(&spin) && will_wait(job, &seen))
+            wait_once(call, seen, true);
+    }
+}
+
+/* --- a window of items --- */
+
+static void add_up(struct call *call)
+{
+    struct pl_job *job = call->job;
+    plait_map_failure *f = &call->failure;
+    uint64_t item;
+    int code;
+    f->failed += pl_load_relaxed(&job->failed);
+    f->retried += job->retried;
+    f->deaths += job->deaths;
+    if (job->deaths)
+        f->blame = job->blame;
+    if (f->code == 0 && pl_job_failure(job, &item, &code)) {
+        f->item = call->base + item;
+        f->code = code;
+    }
+}
+
+static int run_window(struct call *call, const char *in, char *out, uint64_t n)
+{
+    open_job(call, in, out, n);
+    int rc = wait_for_all(call);
+    close_job(call, rc < 0);
+    add_up(call);
+    call->base += n;
+    return rc;
+}
+
+/* Runs all items on arrays that the workers see. */
+static int run_in_place(struct call *call)
+{
+    return run_window(call, call->what->in, call->what->out, call->what->n);
+}
+
+/* Runs items on copies in the arena, a window at a time. */
+static int run_on_copies(struct call *call)
+{
+    const plait_map_call *what = call->what;
+    size_t in_size = what->in ? what->in_size : 0, out_size = what->out ? what->out_size : 0;
+    size_t fit = WINDOW / (in_size + out_size ? in_size + out_size : 1);
+    size_t window = fit < 1 ? 1 : fit < what->n ? fit : what->n;
+    char *in = what->in ? plait_alloc(window * in_size) : NULL;
+    char *out = what->out ? plait_alloc(window * out_size) : NULL;
+    int rc = (what->in && !in) || (what->out && !out) ? PLAIT_ENOMEM : 0;
+    for (size_t i = 0; i < what->n && rc == 0; i += window) {
+        size_t n = what->n - i < window ? what->n - i : window;
+        if (in)
+            memcpy(in, (const char *)what->in + i * in_size, n * in_size);
+        if (out)
+            memcpy(out, (char *)what->out + i * out_size, n * out_size);
+        rc = run_window(call, in, out, n);
+        if (out)
+            memcpy((char *)what->out + i * out_size, out, n * out_size);
+    }
+    plait_free(in);
+    plait_free(out);
+    return rc;
+}
+
+/* A worker that calls its own pool runs the items itself: waiting for others could wait for ever. */
+static int run_inline(const plait_map_call *what, plait_map_failure *failure)
+{
+    for (size_t i = 0; i < what->n; i++) {
+        const void *in = what->in ? (const char *)what->in + i * what->in_size : NULL;
+        void *out = what->out ? (char *)what->out + i * what->out_size : NULL;
+        int rc = what->fn(in, out);
+        if (rc < 0 && failure->failed++ == 0) {
+            failure->item = i;
+            failure->code = rc;
+        }
+        if (what->progress && (i + 1 == what->n))
+            what->progress(what->n, what->n, what->progress_arg);
+    }
+    return failure->code;
+}
+
+/* --- the call --- */
+
+static int check_array(const void *array, size_t size, size_t n)
+{
+    size_t bytes;
+    if (!array)
+        return 0;
+    if (size == 0)
+        return PLAIT_EINVAL;
+    return __builtin_mul_overflow(size, n, &bytes) ? PLAIT_EOVERFLOW : 0;
+}
+
+static int check(const struct plait_pool *pool, const plait_map_call *what)
+{
+    if (!pool || !what || !what->fn)
+        return PLAIT_EINVAL;
+    if (what->n >= UINT64_C(1) << 36) /* the failure word has 36 bits for an index */
+        return PLAIT_EOVERFLOW;
+    int rc = check_array(what->in, what->in_size, what->n);
+    return rc < 0 ? rc : check_array(what->out, what->out_size, what->n);
+}
+
+static bool is_seen_by_workers(const struct plait_pool *pool, const void *array)
+{
+    return !array || pool->kind == PLAIT_THREAD || pl_arena_holds(array);
+}
+
+static int run(struct call *call)
+{
+    const plait_map_call *what = call->what;
+    int rc = pl_load_acquire(&call->pool->state) == PL_POOL_OPEN ? 0 : PLAIT_ECLOSED;
+    if (rc == 0)
+        rc = wait_for_job(call);
+    if (rc < 0)
+        return rc;
+    bool in_place =
+        is_seen_by_workers(call->pool, what->in) && is_seen_by_workers(call->pool, what->out);
+    rc = pl_pool_reconcile(call->pool);
+    if (rc == 0)
+        rc = in_place ? run_in_place(call) : run_on_copies(call);
+    if (rc == 0 && what->progress)
+        what->progress(what->n, what->n, what->progress_arg);
+    free_job(call->pool, call->job);
+    return rc < 0 ? rc : call->failure.code;
+}
+
+int plait_map_items(plait_pool *pool, const plait_map_call *what, int64_t timeout)
+{
+    struct call call = {.pool = pool, .what = what};
+    int rc = check(pool, what);
+    if (rc == 0)
+        rc = pl_wait_begin(&call.wait, PL_WAIT_ITEMS, timeout);
+    if (rc == 0)
+        rc = pl_self_known();
+    if (rc < 0)
+        return rc;
+    if (what->n > 0 && pl_seat_is_mine(pool))
+        rc = run_inline(what, &call.failure);
+    else if (pool->owner != getpid())
+        rc = PLAIT_ECHILD;
+    else if (what->n > 0)
+        rc = run(&call);
+    if (what->failure)
+        *what->failure = call.failure;
+    return rc;
+}

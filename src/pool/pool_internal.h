@@ -1,0 +1,186 @@
+/* The pool's shared structures; all lie in the arena.
+ *
+ * A call of plait_map is a job. Its items are handed out through a log of claims, not a counter.
+ *
+ * Naive: workers add to a shared index to claim items. Its hole: a worker that dies between the
+ * addition and noting it down somewhere takes items along that nobody knows of, and the caller waits
+ * for ever. Cure: the claim itself is the note. Entry k of the log is claimed by one compare-and-swap
+ * that writes the claimer's id and the number of items; where entry k+1 begins follows from that, and
+ * whoever needs it writes it (all write the same). Facts:
+ *   1 an item belongs to exactly one entry, from the moment the entry is claimed;
+ *   2 an entry names its worker until its items are done, so after a death the entries that name the
+ *     dead are exactly what it had in hand; its seat says which item it was at;
+ *   3 what remains of such an entry is claimed again under the same rules (OPEN with an owner of 0).
+ *
+ * A worker shows which job it looks at in its seat (`job`), then makes sure that the job is still the
+ * same; a caller closes the job, then waits until no seat shows it, before the job's memory goes. The
+ * two sides store, then load what the other stored (pair job.seen, sequentially consistent). */
+#ifndef PL_POOL_INTERNAL_H
+#define PL_POOL_INTERNAL_H
+
+#include "base/atomic.h"
+#include "park/park.h"
+
+#include <plait/lock.h>
+#include <plait/pool.h>
+
+enum {
+    PL_POOL_JOBS = 16,     /* calls of plait_map in progress at once; more wait */
+    PL_POOL_CLAIMS = 2048, /* entries in a job's log */
+    PL_POOL_MOST = 4096,   /* workers */
+    PL_TROUBLES = 64,      /* items of one job that killed a worker, remembered */
+};
+
+/* What a claim's word says; bits 62..60. */
+enum pl_claim_state {
+    PL_CLAIM_NONE = 0,  /* not claimed yet */
+    PL_CLAIM_TAKEN = 1, /* by the worker named */
+    PL_CLAIM_OPEN = 2,  /* its worker died: `first` and what follows is to be claimed again */
+    PL_CLAIM_DONE = 3,
+};
+
+/* One entry of the log. word: state << 60 | owner id << 31 | items (31 bits). */
+struct pl_claim {
+    uint64_t word;  /* atomic */
+    uint64_t start; /* index of its first item; atomic, all who write it write the same */
+    uint32_t first; /* items of it that are done already; by the reconciler, while OPEN */
+};
+
+/* An item that killed a worker, and how often. By the reconciler. */
+struct pl_trouble {
+    uint64_t item;
+    uint32_t deaths;
+};
+
+struct pl_job {
+    uint64_t serial;   /* which call; odd while open to workers. Atomic: the caller writes */
+    uint32_t owner;    /* id of the calling worker; 0: the job is free. Atomic */
+    uint32_t stop;     /* atomic: claim no more, stop between items */
+    uint32_t done;     /* atomic: futex of the caller; see PL_DONE_* */
+    uint32_t reopened; /* atomic: entries that are OPEN; a hint where to look */
+    uint32_t tail;     /* atomic: no entry below is NONE; a hint where to begin */
+
+    /* Constant while open. */
+    plait_item_function *fn;
+    const char *in;
+    char *out;
+    size_t in_size, out_size;
+    uint64_t n;
+    uint64_t chunk;   /* items per claim as the caller wants it; 0: adapt */
+    uint32_t workers; /* that share the items; for the size of claims */
+    uint32_t retries;
+
+    uint64_t failure; /* atomic: lowest failed item << 28 | code; see job.c. ~0: none */
+    uint64_t failed;  /* atomic: items that failed */
+
+    /* By the reconciler, under pool->manage. */
+    uint64_t retried, deaths;
+    uint32_t n_troubles;
+    struct pl_trouble trouble[PL_TROUBLES];
+    plait_blame blame;
+
+    struct pl_claim claim[PL_POOL_CLAIMS];
+};
+
+/* The done word: the caller sleeps on it. */
+#define PL_DONE_ALL UINT32_C(1)
+#define PL_DONE_WAITED UINT32_C(2) /* the caller may be asleep */
+#define PL_DONE_LEFT UINT32_C(4)   /* step of a count of workers that left the closed job */
+
+/* A worker's place in the pool. The worker writes, the reconciler reads when it is dead. */
+struct pl_seat {
+    _Alignas(64) struct pl_job *job; /* atomic: the job it looks at; NULL: none */
+    uint64_t item;                   /* atomic: index of the item it runs; valid with `running` */
+    uint32_t running; /* atomic: index + 1 of the claim whose item it is in; 0: in none */
+    uint32_t pace;    /* ns per item, as it learned in this job; private */
+
+    /* By the reconciler, under pool->manage. */
+    plait_worker worker; /* zero: empty */
+    uint32_t id;         /* its id as claims name it */
+    plait_pool *pool;
+};
+
+enum pl_pool_state { PL_POOL_OPEN = 0, PL_POOL_CLOSING = 1, PL_POOL_ENDING = 2 };
+
+struct plait_pool {
+    uint32_t state; /* atomic: enum pl_pool_state */
+    uint32_t work; /* atomic: futex of idle workers; a count of jobs opened << 1 | someone sleeps */
+    uint32_t kind; /* constant, like all up to manage */
+    uint32_t n_seats;
+    int32_t owner; /* pid of the process that opened it */
+    uint32_t retries;
+    plait_function *initializer;
+    void *initializer_arg;
+    size_t stack_size;
+    char name[PLAIT_NAME_SIZE - 8];
+
+    plait_lock manage;  /* seats and repairs: one reconciler at a time */
+    uint32_t jobs_free; /* atomic: futex of callers that found all jobs taken; a count of frees */
+    uint32_t hopeless;  /* under manage: workers end in their initializer */
+    uint64_t serial;    /* atomic: jobs opened so far */
+
+    struct pl_job *jobs[PL_POOL_JOBS]; /* made when first needed. Atomic */
+    struct pl_seat seat[];
+};
+
+static inline enum pl_claim_state pl_claim_state(uint64_t word)
+{
+    return (enum pl_claim_state)(word >> 60 & 7);
+}
+
+static inline uint32_t pl_claim_owner(uint64_t word)
+{
+    return (uint32_t)(word >> 31) & PL_ID_MASK;
+}
+
+static inline uint64_t pl_claim_items(uint64_t word)
+{
+    return word & INT32_MAX;
+}
+
+static inline uint64_t pl_claim_word(enum pl_claim_state state, uint32_t owner, uint64_t items)
+{
+    return (uint64_t)state << 60 | (uint64_t)owner << 31 | items;
+}
+
+/* --- job.c --- */
+
+/* Claims items of an open job for the calling worker and runs them; false if there are none. */
+bool pl_job_work(struct pl_job *job, struct pl_seat *seat);
+
+/* Whether every item is done, or the job was stopped and nobody runs one. */
+bool pl_job_is_complete(struct pl_job *job);
+
+/* Items done so far, about. */
+uint64_t pl_job_progress(struct pl_job *job, struct plait_pool *pool);
+
+/* Notes that an item failed. */
+void pl_job_fail(struct pl_job *job, uint64_t item, int code);
+
+/* Reads the first failure: false if none. */
+bool pl_job_failure(struct pl_job *job, uint64_t *ret_item, int *ret_code);
+
+/* Wakes the caller if the job is complete. */
+void pl_job_tell(struct pl_job *job);
+
+/* --- seat.c --- */
+
+/* The life of a pool worker; its argument is its seat. */
+int pl_seat_main(void *seat);
+
+/* Whether the calling worker is one of the pool's. */
+bool pl_seat_is_mine(const struct plait_pool *pool);
+
+/* --- reconcile.c --- */
+
+/* Brings the pool's seats in line with what is wanted: collects the dead, gives their items back or
+ * fails them, starts replacements. 0; negative if no worker is left and none can be started. */
+int pl_pool_reconcile(struct plait_pool *pool);
+
+/* Ids of the workers now seated, for watching their hearts; how many. */
+int pl_pool_ids(struct plait_pool *pool, uint32_t *ids, int most);
+
+/* Wakes idle workers: there is a job, or the pool closes. */
+void pl_pool_call(struct plait_pool *pool);
+
+#endif

@@ -1,0 +1,116 @@
+/* A pool worker: look for a job, work on it, sleep when there is none. */
+#include "base/clock.h"
+#include "pool/pool_internal.h"
+
+#define SOMEONE_SLEEPS UINT32_C(1)
+
+/* Leaves a job. A caller that has closed it may be waiting for that; the job's memory is the pool's,
+ * so a look at it after leaving is safe. */
+static void leave(struct pl_seat *seat, struct pl_job *job)
+{
+    pl_store_seq_cst(&seat->job, NULL);
+    if (pl_load_seq_cst(&job->serial) & 1)
+        return;
+    pl_will_unpark(&job->done);
+    if (pl_fetch_add_acq_rel(&job->done, PL_DONE_LEFT) & PL_DONE_WAITED)
+        pl_unpark(&job->done, 1);
+}
+
+/* Enters a job if it is open; it is not used for another call while the seat shows it. */
+static bool enter(struct pl_seat *seat, struct pl_job *job)
+{
+    if (!job || !(pl_load_relaxed(&job->serial) & 1))
+        return false;
+    pl_store_seq_cst(&seat->job, job); /* pair job.seen with close_job in map.c */
+    if (pl_load_seq_cst(&job->serial) & 1)
+        return true;
+    leave(seat, job);
+    return false;
+}
+
+/* One round over the jobs. True: something was done. */
+static bool work_somewhere(struct plait_pool *pool, struct pl_seat *seat)
+{
+    bool worked = false;
+    for (int j = 0; j < PL_POOL_JOBS; j++) {
+        struct pl_job *job = pl_load_acquire(&pool->jobs[j]);
+        if (!enter(seat, job))
+            continue;
+        seat->pace = 0;
+        bool here = false;
+        while (pl_job_work(job, seat))
+            here = true;
+        if (here)
+            pl_job_tell(job);
+        leave(seat, job);
+        worked |= here;
+    }
+    return worked;
+}
+
+/* Sleeps until the work word is no longer as seen before the round that found nothing. */
+static void sleep_idle(struct plait_pool *pool, uint32_t seen, struct pl_wait *wait)
+{
+    struct pl_spin spin = {0};
+    while (pl_load_acquire(&pool->work) == seen) {
+        if (pl_spin(&spin))
+            continue;
+        uint32_t expected = seen;
+        if (!(seen & SOMEONE_SLEEPS) &&
+            !pl_cas_acq_rel(&pool->work, &expected, seen | SOMEONE_SLEEPS))
+            return;
+        int64_t start = plait_now();
+        pl_park(&pool->work, seen | SOMEONE_SLEEPS, wait);
+        pl_spin_slept(plait_now() - start);
+        return;
+    }
+    pl_spin_won(&spin);
+}
+
+void pl_pool_call(struct plait_pool *pool)
+{
+    uint32_t seen = pl_load_relaxed(&pool->work);
+    pl_will_unpark(&pool->work);
+    while (!pl_cas_acq_rel(&pool->work, &seen, (seen + 2) & ~SOMEONE_SLEEPS))
+        ;
+    if (seen & SOMEONE_SLEEPS)
+        pl_unpark(&pool->work, (int)pool->n_seats);
+}
+
+static int work_until_closed(struct plait_pool *pool, struct pl_seat *seat)
+{
+    struct pl_wait wait;
+    pl_wait_begin(&wait, PL_WAIT_POOL, PLAIT_FOREVER);
+    wait.uncancellable = true;
+    for (;;) {
+        uint32_t seen = pl_load_acquire(&pool->work);
+        if (pl_load_acquire(&pool->state) == PL_POOL_ENDING)
+            return 0;
+        if (work_somewhere(pool, seat)) {
+            pl_wait_renew(&wait);
+            continue;
+        }
+        if (pl_load_acquire(&pool->state) != PL_POOL_OPEN)
+            return 0;
+        sleep_idle(pool, seen, &wait);
+    }
+}
+
+int pl_seat_main(void *arg)
+{
+    struct pl_seat *seat = arg;
+    struct plait_pool *pool = seat->pool;
+    if (pool->initializer) {
+        int rc = pool->initializer(pool->initializer_arg);
+        if (rc < 0)
+            return rc;
+    }
+    return work_until_closed(pool, seat);
+}
+
+bool pl_seat_is_mine(const struct plait_pool *pool)
+{
+    const struct pl_slot *slot = pl_self.slot;
+    return slot && slot->function == pl_seat_main &&
+           ((const struct pl_seat *)slot->argument)->pool == pool;
+}
