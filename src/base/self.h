@@ -15,11 +15,11 @@ struct pl_parker; /* park */
 enum { PL_CLASSES = 40 };
 
 struct pl_self {
-    uint32_t id;                /* PL_ID_MASK bits: what a lock word names; 0: not registered yet */
-    uint32_t spin_budget;       /* pauses worth spending before sleeping; learned, see park/spin.c */
-    struct pl_slot *slot;       /* the registry entry of `id` */
-    struct pl_parker *parker;   /* how this worker sleeps; NULL: as a thread does */
-    uint32_t heap[PL_CLASSES];  /* allocator: this worker's current chunk of each class, 0 none */
+    uint32_t id;               /* PL_ID_MASK bits: what a lock word names; 0: not registered yet */
+    uint32_t spin_budget;      /* pauses worth spending before sleeping; learned, see park/spin.c */
+    struct pl_slot *slot;      /* the registry entry of `id` */
+    struct pl_parker *parker;  /* how this worker sleeps; NULL: as a thread does */
+    uint32_t heap[PL_CLASSES]; /* allocator: this worker's current chunk of each class, 0 none */
 };
 
 extern _Thread_local struct pl_self pl_self __attribute__((tls_model("initial-exec")));

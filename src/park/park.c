@@ -67,6 +67,8 @@ void pl_cancel_request(struct pl_slot *slot)
 
 /* --- the thread parker --- */
 
+_Static_assert(PL_WATCH_MOST + 3 <= PL_FUTEX_MAX, "word, cancel, holder and others fit");
+
 /* Adds the heart of a worker whose death must wake us. False if it is dead. */
 static bool watch_worker(uint32_t id, struct pl_watch *list, int *n)
 {

@@ -20,6 +20,9 @@
 
 #include "registry/registry.h"
 
+/* Workers whose deaths one sleeper can watch at once, besides the holder. */
+enum { PL_WATCH_MOST = 124 };
+
 /* What a worker waits for; the inspector's and the deadlock detector's word for it. */
 enum pl_wait_kind {
     PL_WAIT_NONE = 0,
@@ -36,8 +39,8 @@ enum pl_wait_kind {
 /* One wait, from the first look at the word to the last; lives on the waiter's stack. */
 struct pl_wait {
     enum pl_wait_kind kind;
-    int64_t deadline;   /* absolute; PL_NEVER, or 0 in the past for a mere look */
-    uint32_t holder;    /* id of the worker whose death must wake us; 0: nobody in particular */
+    int64_t deadline;       /* absolute; PL_NEVER, or 0 in the past for a mere look */
+    uint32_t holder;        /* id of the worker whose death must wake us; 0: nobody in particular */
     const uint32_t *others; /* further ids whose death must wake us; n_others of them */
     int n_others;
     bool uncancellable; /* finish the wait whatever is asked (taking a lock back) */
@@ -61,9 +64,9 @@ struct pl_parked {
     struct pl_parked *next, *prev; /* the lot's queue; under the bucket's lock */
     uint32_t *word;                /* what it waits for to change */
     uint32_t seen;
-    bool shared;                   /* word lies in the arena */
-    bool queued;                   /* in the lot; under the bucket's lock */
-    uint32_t woken;                /* private: the word it sleeps on; 1 once unparked. Atomic */
+    bool shared;    /* word lies in the arena */
+    bool queued;    /* in the lot; under the bucket's lock */
+    uint32_t woken; /* private: the word it sleeps on; 1 once unparked. Atomic */
     struct pl_parker *parker;
     struct pl_wait *wait;
 };

@@ -101,7 +101,8 @@ static bool back_more(uint32_t ready)
 static bool may_be_zombie(struct pl_slot *slot)
 {
     int32_t parent = pl_load_relaxed(&slot->parent_pid);
-    return parent && pl_slot_is_child_of(slot, parent) && pl_load_acquire(&slot->reaper) != PL_REAPED && !pl_process_gone(parent);
+    return parent && pl_slot_is_child_of(slot, parent) &&
+           pl_load_acquire(&slot->reaper) != PL_REAPED && !pl_process_gone(parent);
 }
 
 static bool claimable(struct pl_slot *slot, uint64_t life)
@@ -130,8 +131,7 @@ static struct pl_slot *find_free(enum pl_life as, uint32_t claimer)
         struct pl_slot *slot = pl_slot_at(index);
         uint64_t life = pl_load_acquire(&slot->life);
         if (claimable(slot, life) &&
-            pl_cas_acq_rel(&slot->life, &life,
-                           life_word(pl_generation_of(life) + 1, as, claimer)))
+            pl_cas_acq_rel(&slot->life, &life, life_word(pl_generation_of(life) + 1, as, claimer)))
             return slot;
     }
     return NULL;
@@ -231,7 +231,7 @@ int pl_self_enter(void)
     slot->kind = main_thread ? PLAIT_PROCESS : PLAIT_THREAD;
     pl_store_relaxed(&slot->parent, pl_fork_parent);
     pl_store_relaxed(&slot->flags, (uint32_t)(PL_FLAG_FOREIGN | PL_FLAG_DETACHED | PL_FLAG_DAEMON |
-                                             (main_thread ? PL_FLAG_MAIN : 0)));
+                                              (main_thread ? PL_FLAG_MAIN : 0)));
     snprintf(name, sizeof name, main_thread ? "MainThread" : "Dummy-%u", slot->id);
     pl_name_set(slot, name);
     pl_slot_enter(slot);

@@ -27,10 +27,10 @@
 /* Where a slot stands. Order matters: ENDED and above never run again. */
 enum pl_life {
     PL_FREE = 0,
-    PL_NEW = 1,     /* claimed; low bits: id of the claimer. The worker is being started */
-    PL_RUNNING = 2, /* registered */
-    PL_ENDED = 3,   /* status recorded; waits to be joined */
-    PL_JOINED = 4,  /* joined or detached; free to be claimed once the heart stopped */
+    PL_NEW = 1,      /* claimed; low bits: id of the claimer. The worker is being started */
+    PL_RUNNING = 2,  /* registered */
+    PL_ENDED = 3,    /* status recorded; waits to be joined */
+    PL_JOINED = 4,   /* joined or detached; free to be claimed once the heart stopped */
     PL_ENTERING = 5, /* claimed by the thread itself; low bits: its kernel thread id */
 };
 
@@ -65,9 +65,9 @@ struct pl_debt {
 
 /* A place in a condition's queue; see sync/condition.c. A worker waits for one at a time. */
 struct pl_turn {
-    uint32_t word;   /* futex: PL_TURN_*; the waiter sleeps on it. Atomic */
-    uint32_t next;   /* slot index behind in the queue; under the condition's lock */
-    uint64_t ticket; /* order of arrival; under the condition's lock */
+    uint32_t word;        /* futex: PL_TURN_*; the waiter sleeps on it. Atomic */
+    uint32_t next;        /* slot index behind in the queue; under the condition's lock */
+    uint64_t ticket;      /* order of arrival; under the condition's lock */
     struct pl_debt *debt; /* of the condition whose queue this is; NULL: none. Atomic */
 };
 
@@ -77,14 +77,14 @@ struct pl_slot {
     uint64_t life;
 
     /* Written by the claimer before the worker runs, or by the worker itself; then constant. */
-    uint32_t kind;     /* enum plait_kind */
-    uint32_t parent;   /* id of the worker that started it; 0 for the root */
+    uint32_t kind;      /* enum plait_kind */
+    uint32_t parent;    /* id of the worker that started it; 0 for the root */
     int32_t parent_pid; /* process that started it: the one that can reap it */
-    int32_t pid;       /* atomic: the parent or the worker writes, the same value */
-    int32_t tid;       /* atomic: the worker writes */
-    int64_t started;   /* plait_now() */
-    uint32_t flags;    /* atomic: PL_FLAG_*; detaching sets bits */
-    uint32_t id;       /* generation and index as a lock word names them */
+    int32_t pid;        /* atomic: the parent or the worker writes, the same value */
+    int32_t tid;        /* atomic: the worker writes */
+    int64_t started;    /* plait_now() */
+    uint32_t flags;     /* atomic: PL_FLAG_*; detaching sets bits */
+    uint32_t id;        /* generation and index as a lock word names them */
 
     /* The heart; see above. Locked by the worker, marked by the kernel. */
     _Alignas(8) pthread_mutex_t heart;
@@ -111,7 +111,7 @@ struct pl_slot {
     int64_t ended;
     int64_t user_ns, system_ns;
     int64_t max_rss; /* bytes */
-    uint32_t reaper;    /* atomic: id of the worker that is collecting the zombie, PL_REAPED, or 0 */
+    uint32_t reaper; /* atomic: id of the worker that is collecting the zombie, PL_REAPED, or 0 */
     uint32_t recoverer; /* atomic: id of the worker that recovers, or PL_RECOVERED */
 
     _Alignas(64) uint64_t name[PLAIT_NAME_SIZE / 8]; /* atomic words; see pl_name_get */

@@ -219,7 +219,7 @@ static int wait_in_queue(plait_condition *c, struct pl_wait *wait)
     do {
         plait_lock_release(lock_of(c));
         why = sleep_for_turn(c, wait);
-        notice = pl_lock_retake(lock_of(c));
+        notice = pl_lock_acquire_certainly(lock_of(c));
     } while (!is_over(c, &why));
     pl_store_release(&pl_self.slot->turn.word, (uint32_t)PL_TURN_NONE);
     pl_store_release(&pl_self.slot->turn.debt, NULL);
@@ -251,8 +251,8 @@ int plait_condition_wait_for(plait_condition *condition, bool (*predicate)(void 
                              int64_t timeout)
 {
     struct pl_wait wait;
-    int rc = condition && predicate ? pl_wait_begin(&wait, PL_WAIT_CONDITION, timeout)
-                                    : PLAIT_EINVAL;
+    int rc =
+        condition && predicate ? pl_wait_begin(&wait, PL_WAIT_CONDITION, timeout) : PLAIT_EINVAL;
     if (rc < 0)
         return rc;
     if (!pl_lock_is_mine(lock_of(condition)))

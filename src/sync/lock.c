@@ -161,7 +161,7 @@ int plait_lock_acquire(plait_lock *lock, int64_t timeout)
     return acquire_prepared(lock, timeout);
 }
 
-int pl_lock_retake(plait_lock *lock)
+int pl_lock_acquire_certainly(plait_lock *lock)
 {
     struct pl_wait wait;
     pl_wait_begin(&wait, PL_WAIT_LOCK, PLAIT_FOREVER);

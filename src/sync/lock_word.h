@@ -32,8 +32,8 @@ static inline bool pl_lock_is_mine(const plait_lock *lock)
     return pl_self.id && pl_lock_holder(lock) == pl_self.id;
 }
 
-/* Takes the lock back whatever is asked of the worker meanwhile: 0, PLAIT_OWNER_DIED or
- * PLAIT_EPRIVATE. */
-int pl_lock_retake(plait_lock *lock);
+/* Takes the lock without timeout, whatever is asked of the worker meanwhile: 0, PLAIT_OWNER_DIED or
+ * PLAIT_EPRIVATE. Requires: the caller is registered. */
+int pl_lock_acquire_certainly(plait_lock *lock);
 
 #endif

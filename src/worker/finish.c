@@ -29,23 +29,16 @@ static bool find_own(uint32_t flags, uint32_t kinds, plait_worker *ret)
     return false;
 }
 
-/* Joins though this worker may have been cancelled: exit waits. */
-static void join_for_certain(plait_worker w)
-{
-    while (plait_join(w, NULL, PLAIT_FOREVER) == PLAIT_ECANCELED)
-        ;
-}
-
 void pl_worker_finish_all(void)
 {
     plait_worker w;
     if (!pl_arena || pl_self_known() < 0)
         return;
     while (find_own(0, 1u << PLAIT_THREAD | 1u << PLAIT_PROCESS, &w))
-        join_for_certain(w);
+        pl_worker_join_certainly(w, NULL);
     while (find_own(PL_FLAG_DAEMON, 1u << PLAIT_PROCESS, &w)) {
         plait_terminate(w);
-        join_for_certain(w);
+        pl_worker_join_certainly(w, NULL);
     }
 }
 

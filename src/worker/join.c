@@ -110,12 +110,9 @@ static int join(struct pl_slot *slot, uint32_t generation, plait_blame *ret, str
     return rc;
 }
 
-int plait_join(plait_worker worker, plait_blame *ret, int64_t timeout)
+static int join_checked(plait_worker worker, plait_blame *ret, struct pl_wait *wait)
 {
-    struct pl_wait wait;
-    int rc = pl_wait_begin(&wait, PL_WAIT_JOIN, timeout);
-    if (rc == 0)
-        rc = worker.slot ? pl_self_known() : PLAIT_EINVAL;
+    int rc = worker.slot ? pl_self_known() : PLAIT_EINVAL;
     if (rc < 0)
         return rc;
     struct pl_slot *slot = pl_slot_find(worker);
@@ -125,7 +122,22 @@ int plait_join(plait_worker worker, plait_blame *ret, int64_t timeout)
         return PLAIT_EDEADLK;
     if (pl_load_acquire(&slot->flags) & PL_FLAG_DETACHED)
         return PLAIT_ESTALE;
-    return join(slot, worker.generation, ret, &wait);
+    return join(slot, worker.generation, ret, wait);
+}
+
+int plait_join(plait_worker worker, plait_blame *ret, int64_t timeout)
+{
+    struct pl_wait wait;
+    int rc = pl_wait_begin(&wait, PL_WAIT_JOIN, timeout);
+    return rc < 0 ? rc : join_checked(worker, ret, &wait);
+}
+
+int pl_worker_join_certainly(plait_worker worker, plait_blame *ret)
+{
+    struct pl_wait wait;
+    pl_wait_begin(&wait, PL_WAIT_JOIN, PLAIT_FOREVER);
+    wait.uncancellable = true;
+    return join_checked(worker, ret, &wait);
 }
 
 int plait_detach(plait_worker worker)

@@ -84,10 +84,9 @@ static int start(plait_worker *ret, int kind, plait_function *fn, void *arg, con
     slot->kind = (uint32_t)kind;
     slot->function = fn;
     pl_store_relaxed(&slot->parent_pid, (int32_t)getpid());
-    pl_store_relaxed(&slot->flags,
-                     (uint32_t)((o->daemon ? PL_FLAG_DAEMON : 0) |
-                                (o->detach ? PL_FLAG_DETACHED : 0) |
-                                (kind == PLAIT_PROCESS ? PL_FLAG_MAIN : 0)));
+    pl_store_relaxed(&slot->flags, (uint32_t)((o->daemon ? PL_FLAG_DAEMON : 0) |
+                                              (o->detach ? PL_FLAG_DETACHED : 0) |
+                                              (kind == PLAIT_PROCESS ? PL_FLAG_MAIN : 0)));
     fill_name(slot, o->name);
     rc = fill_argument(slot, arg, o->arg_size);
     if (rc == 0)

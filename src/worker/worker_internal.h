@@ -16,6 +16,9 @@ int pl_worker_run(struct pl_slot *slot);
  * life becomes ENDED. 0; -EAGAIN: it still runs; -ECHILD: not ours, or collected already. */
 int pl_child_reap(struct pl_slot *slot);
 
+/* Joins whatever is asked of the caller meanwhile; for repair and exit. As plait_join. */
+int pl_worker_join_certainly(plait_worker worker, plait_blame *ret);
+
 /* Collects the children that nobody of this process will join: detached, or joined by strangers. */
 void pl_child_reap_forgotten(void);
 
