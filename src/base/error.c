@@ -10,7 +10,7 @@ static const struct {
 } table[] = {
 /* clang-format off */
 #define ROW(code, sentence) {code, #code, sentence}
-/* clang-format on */
+    /* clang-format on */
     ROW(PLAIT_OK, "done"),
     ROW(PLAIT_OWNER_DIED, "you hold the lock; its last holder died with it: check your data"),
     ROW(PLAIT_DIED, "the worker did not return: it was killed or exited"),

@@ -22,6 +22,7 @@ static bool enter(struct pl_seat *seat, struct pl_job *job)
     if (!job || !(pl_load_relaxed(&job->serial) & 1))
         return false;
     pl_store_seq_cst(&seat->job, job); /* pair job.seen with close_job in map.c */
+    /* A:job.serial, pairs with open_job in map.c: an open job is ready. */
     if (pl_load_seq_cst(&job->serial) & 1)
         return true;
     leave(seat, job);

@@ -288,3 +288,11 @@ plait_worker pl_worker_of(const struct pl_slot *slot)
     plait_worker w = {index, pl_generation_of(pl_load_acquire(&slot->life))};
     return w;
 }
+
+uint32_t pl_workers_alive(void)
+{
+    uint32_t n = 0, ready = pl_load_acquire(&pl_arena->slots_ready);
+    for (uint32_t i = 1; i < ready; i++)
+        n += pl_slot_is_alive(pl_slot_at(i));
+    return n;
+}

@@ -213,6 +213,13 @@ void pl_heart_stopped(struct pl_slot *slot);
 /* Whether the worker an id names will never run again: dead, ended, or its slot reused. */
 bool pl_is_dead(uint32_t id);
 
+/* Whether a slot's worker is being started or runs. */
+static inline bool pl_slot_is_alive(struct pl_slot *slot)
+{
+    enum pl_life life = pl_life_of(__atomic_load_n(&slot->life, __ATOMIC_ACQUIRE));
+    return life == PL_NEW || (life == PL_RUNNING && !pl_heart_is_stopped(slot));
+}
+
 /* --- recovery: recover.c --- */
 
 /* Repairs what a dead worker left: allocator, wake-ups it owed or swallowed. Once per death, by one

@@ -225,13 +225,12 @@ plait_worker plait_parent(plait_worker worker)
 
 static bool is_listed(struct pl_slot *slot, uint32_t parent)
 {
-    uint64_t life = pl_load_acquire(&slot->life);
-    enum pl_life l = pl_life_of(life);
-    if (parent)
-        return (l == PL_NEW || l == PL_RUNNING || l == PL_ENDED) &&
-               pl_load_relaxed(&slot->parent) == parent &&
-               !(pl_load_relaxed(&slot->flags) & PL_FLAG_DETACHED);
-    return l == PL_NEW || (l == PL_RUNNING && !pl_heart_is_stopped(slot));
+    enum pl_life life = pl_life_of(pl_load_acquire(&slot->life));
+    if (!parent)
+        return pl_slot_is_alive(slot);
+    return (life == PL_NEW || life == PL_RUNNING || life == PL_ENDED) &&
+           pl_load_relaxed(&slot->parent) == parent &&
+           !(pl_load_relaxed(&slot->flags) & PL_FLAG_DETACHED);
 }
 
 /* All living workers, or the joinable children of `parent`. */
