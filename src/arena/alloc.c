@@ -229,7 +229,7 @@ void pl_alloc_leave(void)
 /* Only the states are searched, for the dead one's name, and each find is one worker's business:
  * a slab becomes ownerless by one step, everything else is taken over in the recoverer's name and
  * then put back. A chunk that has found a new owner meanwhile no longer bears the dead one's name;
- * so a repetition has nothing to undo. */
+ * so a repetition has nothing to undo. Hints that the dead one owed are set to their safe side. */
 void pl_alloc_recover(uint32_t dead)
 {
     if (!pl_arena || dead == 0 || dead == pl_self.id)
@@ -245,4 +245,6 @@ void pl_alloc_recover(uint32_t dead)
         else
             pl_large_recover(i, state, me);
     }
+    pl_slab_look_everywhere();
+    pl_chunks_recount();
 }

@@ -42,9 +42,8 @@ struct pl_arena {
     /* Atomic; the allocator's own; any worker writes. */
     _Alignas(64) uint32_t chunks_ready; /* chunk states and records below this are backed; grows */
     _Alignas(64) uint32_t chunk_hint;   /* lowest chunk that may be spare; a hint */
-    uint32_t chunks_free;               /* chunks in the state FREE; an estimate, never too low */
-    uint32_t orphan_cursor; /* where the search for an ownerless chunk goes on; a hint */
-    uint32_t orphans[40];   /* ownerless chunks of each class; never too low */
+    uint32_t chunks_free;               /* chunks in the state FREE; an estimate */
+    uint64_t orphans[40];               /* per class, where to look for ownerless chunks: slab.c */
 };
 
 /* The arena of this process's family: NULL until someone needs it. Set once, then constant. */

@@ -129,7 +129,7 @@ static void lower_hint(uint32_t chunk)
         ;
 }
 
-/* CLAIMED -> FREE or VOID. The count goes up first: it may be too high, never too low. */
+/* CLAIMED -> FREE or VOID. */
 static void put(uint32_t chunk, bool keep, uint32_t marks)
 {
     uint64_t state = keep ? pl_state(PL_CHUNK_FREE, 0, 0, 0) : pl_state(PL_CHUNK_VOID, marks, 0, 0);
@@ -266,11 +266,11 @@ uint32_t pl_run_tails(uint32_t head, uint32_t from)
     return n;
 }
 
-/* Whether a run keeps its pages for the next claim. */
+/* Whether a run keeps its pages for the next claim. The estimate may even be below zero. */
 static bool worth_keeping(uint32_t n)
 {
     uint32_t most = KEEP_AT_LEAST + pl_load_relaxed(&pl_arena->chunks_ready) / 8;
-    return n < UNBACK_FROM && pl_load_relaxed(&pl_arena->chunks_free) < most;
+    return n < UNBACK_FROM && (int32_t)pl_load_relaxed(&pl_arena->chunks_free) < (int32_t)most;
 }
 
 static void put_row(uint32_t first, uint32_t n, bool sound)
@@ -302,4 +302,12 @@ void pl_chunks_trim(void)
             put(i, false, PL_MARK_USED);
         }
     }
+}
+
+void pl_chunks_recount(void)
+{
+    uint32_t ready = pl_chunks_ready(pl_arena), n = 0;
+    for (uint32_t i = 0; i < ready; i++)
+        n += pl_state_kind(pl_load_relaxed(pl_state_at(i))) == PL_CHUNK_FREE;
+    pl_store_relaxed(&pl_arena->chunks_free, n);
 }

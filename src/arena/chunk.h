@@ -162,4 +162,7 @@ void pl_run_put_tails(uint32_t head, uint32_t from, bool sound);
 /* Gives the pages of all FREE chunks back to the system. */
 void pl_chunks_trim(void);
 
+/* Counts the FREE chunks anew: a worker that died beside the count left it wrong by one. */
+void pl_chunks_recount(void);
+
 #endif

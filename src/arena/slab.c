@@ -17,6 +17,8 @@ enum {
     ADOPT_PEEK = 16,   /* ownerless chunks to look into */
 };
 
+_Static_assert(sizeof pl_arena->orphans / sizeof pl_arena->orphans[0] == PL_CLASSES, "one each");
+
 /* --- the books of one chunk; the caller owns it --- */
 
 static void collect_word(struct pl_chunk *record, uint32_t word)
@@ -120,12 +122,32 @@ void pl_slab_retire(uint32_t chunk, unsigned class)
 
 /* --- chunks without owner --- */
 
-/* SLAB(me) -> SLAB(nobody). The count goes up first: it may be too high, never too low. */
+/* Where to look: the next chunk, and how many from there on may be ownerless. A count of them would
+ * drift with each death beside it; this only says where nobody need look, and may say too much. It
+ * is written after the state; a worker that dies in between, or that found something and could not
+ * say so, is made up for by its recoverer (pl_slab_look_everywhere). */
+static uint64_t hint_from(uint32_t chunk, uint32_t chunks)
+{
+    return (uint64_t)chunk << 32 | chunks;
+}
+
+static void look_from(uint32_t chunk, unsigned class)
+{
+    pl_store_release(&pl_arena->orphans[class], hint_from(chunk, UINT32_MAX));
+}
+
+void pl_slab_look_everywhere(void)
+{
+    for (unsigned class = 0; class < PL_CLASSES; class ++)
+        look_from(0, class);
+}
+
+/* SLAB(me) -> SLAB(nobody). */
 static void orphan(uint32_t chunk, unsigned class)
 {
-    pl_fetch_add_relaxed(&pl_arena->orphans[class], 1u);
     /* R:slab.orphan, pairs with adopt: the books are up to date for the next owner. */
     pl_store_release(pl_state_at(chunk), pl_state(PL_CHUNK_SLAB, class, 0, 0));
+    look_from(chunk, class);
 }
 
 /* SLAB(nobody) -> SLAB(me), repaired. Not in a ring yet. */
@@ -136,7 +158,6 @@ static bool adopt(uint32_t chunk, unsigned class)
     /* A:slab.orphan, pairs with orphan: the books are those the last owner left. */
     if (!pl_cas_acq_rel(pl_state_at(chunk), &ownerless, mine))
         return false;
-    pl_fetch_add_relaxed(&pl_arena->orphans[class], -1u);
     repair(chunk, class);
     return true;
 }
@@ -164,12 +185,12 @@ static void reap(uint32_t chunk, unsigned class)
 void pl_slab_orphan_of_dead(uint32_t chunk, uint64_t state)
 {
     unsigned class = pl_state_detail(state);
-    pl_fetch_add_relaxed(&pl_arena->orphans[class], 1u);
     /* One step, so it may be repeated, and a repetition finds another state. Who adopts the chunk
      * repairs it (A:slab.orphan); what the dead one wrote came before its death was known. */
     if (!pl_cas_acq_rel(pl_state_at(chunk), &state, pl_state(PL_CHUNK_SLAB, class, 0, 0)))
-        pl_fetch_add_relaxed(&pl_arena->orphans[class], -1u);
-    else if (pl_self.id)
+        return;
+    look_from(chunk, class);
+    if (pl_self.id)
         reap(chunk, class);
 }
 
@@ -206,28 +227,35 @@ static uint32_t rotate(unsigned class)
     return PL_NO_CHUNK;
 }
 
-/* Adopts an ownerless chunk with room and makes it current. Looks at `most` states and into `peek`
- * chunks, then leaves the rest for another time. */
+/* Adopts `chunk` if it is ownerless and has room, and makes it current. */
+static bool adopt_for_room(uint32_t chunk, unsigned class)
+{
+    if (count_live(chunk, class) == pl_classes[class].blocks || !adopt(chunk, class))
+        return false;
+    link_in(chunk, class);
+    return pl_record_at(chunk)->used < pl_classes[class].blocks;
+}
+
+/* Adopts an ownerless chunk with room. Looks at `most` states and into `peek` chunks, then leaves
+ * the rest for another time; stops looking once it has seen all and found none. */
 static uint32_t adopt_one(unsigned class, uint32_t most, uint32_t peek)
 {
-    struct pl_arena *a = pl_arena;
-    if (pl_load_relaxed(&a->orphans[class]) == 0)
-        return PL_NO_CHUNK;
-    uint32_t ready = pl_chunks_ready(a), start = pl_load_relaxed(&a->orphan_cursor);
-    most = most < ready ? most : ready;
-    for (uint32_t i = 0; i < most && peek > 0; i++) {
-        uint32_t chunk = (start + i) % ready;
-        pl_store_relaxed(&a->orphan_cursor, chunk + 1);
-        if (pl_load_relaxed(pl_state_at(chunk)) != pl_state(PL_CHUNK_SLAB, class, 0, 0))
+    uint64_t hint = pl_load_acquire(&pl_arena->orphans[class]), ownerless;
+    uint32_t ready = pl_chunks_ready(pl_arena), found = PL_NO_CHUNK, seen = 0, i;
+    uint32_t from = (uint32_t)(hint >> 32), left = (uint32_t)hint < ready ? (uint32_t)hint : ready;
+    ownerless = pl_state(PL_CHUNK_SLAB, class, 0, 0);
+    for (i = 0; i < left && i < most && seen < peek && found == PL_NO_CHUNK; i++) {
+        uint32_t chunk = (from + i) % ready;
+        if (pl_load_relaxed(pl_state_at(chunk)) != ownerless)
             continue;
-        peek--;
-        if (count_live(chunk, class) == pl_classes[class].blocks || !adopt(chunk, class))
-            continue;
-        link_in(chunk, class);
-        if (pl_record_at(chunk)->used < pl_classes[class].blocks)
-            return chunk;
+        seen++;
+        if (adopt_for_room(chunk, class))
+            found = chunk;
     }
-    return PL_NO_CHUNK;
+    if (i > 0)
+        pl_cas_acq_rel(&pl_arena->orphans[class], &hint,
+                       hint_from(from + i, seen ? UINT32_MAX : left - i));
+    return found;
 }
 
 static uint32_t open_new(unsigned class)
@@ -251,6 +279,7 @@ static uint32_t find_room(unsigned class)
         chunk = open_new(class);
     if (chunk != PL_NO_CHUNK)
         return chunk;
+    look_from(0, class);
     chunk = adopt_one(class, UINT32_MAX, UINT32_MAX);
     if (chunk != PL_NO_CHUNK)
         return chunk;

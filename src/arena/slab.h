@@ -110,6 +110,9 @@ void pl_slab_leave(void);
  * registered, it is put back for any use. */
 void pl_slab_orphan_of_dead(uint32_t chunk, uint64_t state);
 
+/* Makes all searches for ownerless chunks begin anew; after each recovery. */
+void pl_slab_look_everywhere(void);
+
 /* Looks everywhere for empty chunks to put back: ownerless ones and the caller's own. */
 void pl_slab_scavenge(void);
 

@@ -141,13 +141,13 @@ static bool valid_chunk(uint32_t chunk, uint64_t state)
     }
 }
 
-/* The counts that may be too high but never too low. */
-static bool valid_counts(const uint32_t *orphans, uint32_t free)
+/* Where there are ownerless chunks, the search for them must not have ended. */
+static bool valid_hints(const uint32_t *orphans)
 {
     for (unsigned class = 0; class < PL_CLASSES; class ++)
-        if (pl_load_relaxed(&pl_arena->orphans[class]) < orphans[class])
+        if (orphans[class] > 0 && (uint32_t)pl_load_relaxed(&pl_arena->orphans[class]) == 0)
             return false;
-    return pl_load_relaxed(&pl_arena->chunks_free) >= free;
+    return true;
 }
 
 static bool valid_own(uint32_t owned)
@@ -161,7 +161,7 @@ static bool valid_own(uint32_t owned)
 
 int pl_alloc_valid(void)
 {
-    uint32_t orphans[PL_CLASSES] = {0}, free = 0, owned = 0;
+    uint32_t orphans[PL_CLASSES] = {0}, owned = 0;
     if (!pl_arena)
         return 1;
     uint32_t ready = pl_chunks_ready(pl_arena);
@@ -169,11 +169,10 @@ int pl_alloc_valid(void)
         uint64_t state = pl_load_acquire(pl_state_at(i));
         if (!valid_chunk(i, state))
             return 0;
-        free += pl_state_kind(state) == PL_CHUNK_FREE;
         if (pl_state_kind(state) != PL_CHUNK_SLAB)
             continue;
         orphans[pl_state_detail(state)] += pl_state_owner(state) == 0;
         owned += pl_self.id && pl_state_owner(state) == pl_self.id;
     }
-    return valid_counts(orphans, free) && valid_own(owned);
+    return valid_hints(orphans) && valid_own(owned);
 }

@@ -7,16 +7,33 @@
 
 #include <limits.h>
 #include <linux/futex.h>
+#include <stddef.h>
+#include <string.h>
 
-void pl_heart_start(struct pl_slot *slot)
+_Static_assert(offsetof(pthread_mutex_t, __data.__lock) == 0, "the word is the mutex's first");
+
+/* A robust, process-shared mutex as glibc initialises one. */
+static pthread_mutex_t fresh;
+
+__attribute__((constructor)) static void make_fresh(void)
 {
     pthread_mutexattr_t attr;
     pthread_mutexattr_init(&attr);
     pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
     pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
-    pthread_mutex_init(&slot->heart, &attr);
+    pthread_mutex_init(&fresh, &attr);
     pthread_mutexattr_destroy(&attr);
-    int rc = pthread_mutex_lock(&slot->heart);
+}
+
+void pl_heart_start(struct pl_slot *slot)
+{
+    /* All but the word, which is 0 since the slot was claimed and which others may be reading. */
+    enum { WORD = sizeof(uint32_t) };
+    memcpy((char *)&slot->heart + WORD, (char *)&fresh + WORD, sizeof fresh - WORD);
+    /* Not pthread_mutex_lock: TSan would keep a mutex on its books that is never released and that
+     * the next worker in this slot locks again. */
+    struct timespec now = {0, 0};
+    int rc = pthread_mutex_clocklock(&slot->heart, CLOCK_MONOTONIC, &now);
     pl_invariant(rc == 0, "a fresh heart can be started");
 }
 
