@@ -51,6 +51,14 @@ static uint64_t claim_size(const struct pl_job *job, const struct pl_seat *seat,
     return want < INT32_MAX ? want : INT32_MAX;
 }
 
+/* The hint only rises: whoever opens the job next clears the entries up to it. */
+static void raise_tail(struct pl_job *job, uint32_t k)
+{
+    uint32_t seen = pl_load_relaxed(&job->tail);
+    while (seen < k && !pl_cas_release(&job->tail, &seen, k))
+        ;
+}
+
 /* Steps over entries that are claimed, writing where each next one starts. The first that is not,
  * or PL_POOL_CLAIMS. */
 static uint32_t find_tail(struct pl_job *job)
@@ -65,7 +73,7 @@ static uint32_t find_tail(struct pl_job *job)
                              pl_load_relaxed(&job->claim[k].start) + pl_claim_items(word));
         k++;
     }
-    pl_store_release(&job->tail, k);
+    raise_tail(job, k);
     return k;
 }
 

@@ -4,6 +4,7 @@
  * death wakes it, and it repairs and goes on waiting. */
 #include "base/clock.h"
 #include "pool/pool_internal.h"
+#include "sync/lock_word.h"
 
 #include <plait/arena.h>
 #include <string.h>
@@ -183,19 +184,22 @@ static int wait_for_all(struct call *call)
     }
 }
 
-/* Asks those who run items of a stopped job to leave it: processes are killed, threads cancelled. */
+/* Asks those who run items of a stopped job to leave it: processes are killed, threads cancelled. A
+ * worker may have gone on to another call's item meanwhile; that item is run again. */
 static void interrupt_workers(struct call *call)
 {
     struct plait_pool *pool = call->pool;
+    pl_lock_acquire_certainly(&pool->manage);
     for (uint32_t s = 0; s < pool->n_seats; s++) {
         struct pl_seat *seat = &pool->seat[s];
         if (pl_load_acquire(&seat->job) != call->job || !pl_load_acquire(&seat->running))
             continue;
-        if (pool->kind == PLAIT_PROCESS)
-            plait_kill(seat->worker);
-        else
+        if (pool->kind == PLAIT_THREAD)
             plait_cancel(seat->worker);
+        else if (plait_kill(seat->worker) == 0)
+            seat->shot = true;
     }
+    plait_lock_release(&pool->manage);
 }
 
 /* Closes the job and waits until no worker looks at it; `stop`: without its items being done. */
@@ -277,21 +281,31 @@ static int run_on_copies(struct call *call)
     return rc;
 }
 
-/* A worker that calls its own pool runs the items itself: waiting for others could wait for ever. */
-static int run_inline(const plait_map_call *what, plait_map_failure *failure)
+static void run_one_inline(const plait_map_call *what, size_t i, plait_map_failure *failure)
 {
-    for (size_t i = 0; i < what->n; i++) {
-        const void *in = what->in ? (const char *)what->in + i * what->in_size : NULL;
-        void *out = what->out ? (char *)what->out + i * what->out_size : NULL;
-        int rc = what->fn(in, out);
-        if (rc < 0 && failure->failed++ == 0) {
-            failure->item = i;
-            failure->code = rc;
-        }
-        if (what->progress && (i + 1 == what->n))
-            what->progress(what->n, what->n, what->progress_arg);
+    const void *in = what->in ? (const char *)what->in + i * what->in_size : NULL;
+    void *out = what->out ? (char *)what->out + i * what->out_size : NULL;
+    int rc = what->fn(in, out);
+    if (rc < 0 && failure->failed++ == 0) {
+        failure->item = i;
+        failure->code = rc;
     }
-    return failure->code;
+}
+
+/* A worker that calls its own pool runs the items itself: waiting for others could wait for ever. */
+static int run_inline(struct call *call)
+{
+    for (size_t i = 0; i < call->what->n; i++) {
+        int rc = pl_cancel_take();
+        if (rc == 0 && call->wait.deadline && pl_passed(call->wait.deadline))
+            rc = PLAIT_ETIMEDOUT;
+        if (rc < 0)
+            return rc;
+        run_one_inline(call->what, i, &call->failure);
+    }
+    if (call->what->progress)
+        call->what->progress(call->what->n, call->what->n, call->what->progress_arg);
+    return call->failure.code;
 }
 
 /* --- the call --- */
@@ -351,7 +365,7 @@ int plait_map_items(plait_pool *pool, const plait_map_call *what, int64_t timeou
     if (rc < 0)
         return rc;
     if (what->n > 0 && pl_seat_is_mine(pool))
-        rc = run_inline(what, &call.failure);
+        rc = run_inline(&call);
     else if (pool->owner != getpid())
         rc = PLAIT_ECHILD;
     else if (what->n > 0)

@@ -2,6 +2,7 @@
 #include "pool/pool_internal.h"
 
 #include "base/clock.h"
+#include "sync/lock_word.h"
 
 #include <plait/arena.h>
 #include <plait/worker.h>
@@ -140,8 +141,7 @@ int plait_pool_close(plait_pool *pool, int64_t timeout)
 /* Under pool->manage, so that nobody is being seated. */
 static void stop_workers(plait_pool *pool)
 {
-    while (plait_lock_acquire(&pool->manage, PLAIT_FOREVER) < 0)
-        ;
+    pl_lock_acquire_certainly(&pool->manage);
     for (uint32_t s = 0; s < pool->n_seats; s++) {
         if (!pool->seat[s].id)
             continue;

@@ -97,6 +97,7 @@ struct pl_seat {
     /* By the reconciler, under pool->manage. */
     plait_worker worker; /* zero: empty */
     uint32_t id;         /* its id as claims name it */
+    bool shot;           /* killed by us: what it was running is not to blame */
     plait_pool *pool;
 };
 

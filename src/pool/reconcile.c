@@ -32,11 +32,11 @@ static void reopen(struct pl_job *job, const struct pl_seat *seat, uint32_t k, u
     struct pl_claim *claim = &job->claim[k];
     uint64_t start = pl_load_relaxed(&claim->start), items = pl_claim_items(word);
     /* A:seat.item, pairs with run_item. */
-    bool was_in = pl_load_acquire(&seat->running) == k + 1;
+    bool was_in = pl_load_acquire(&seat->job) == job && pl_load_acquire(&seat->running) == k + 1;
     uint64_t item = pl_load_acquire(&seat->item);
     uint32_t first = was_in ? (uint32_t)(item - start) : claim->first;
     if (was_in && first < items && !pl_load_relaxed(&job->stop)) {
-        if (count_death(job, item) > job->retries) {
+        if (!seat->shot && count_death(job, item) > job->retries) {
             pl_job_fail(job, item, PLAIT_EDIED);
             first++;
         } else {
@@ -55,8 +55,10 @@ static void reopen(struct pl_job *job, const struct pl_seat *seat, uint32_t k, u
 /* Goes through an open job for claims of the dead worker of a seat. */
 static void clear_job(struct pl_job *job, const struct pl_seat *seat, const plait_blame *blame)
 {
-    job->deaths++;
-    job->blame = *blame;
+    if (!blame->returned && !seat->shot) {
+        job->deaths++;
+        job->blame = *blame;
+    }
     for (uint32_t k = 0; k < PL_POOL_CLAIMS; k++) {
         uint64_t word = pl_load_acquire(&job->claim[k].word);
         if (pl_claim_state(word) == PL_CLAIM_NONE)
@@ -76,6 +78,7 @@ static void clear_seat(struct plait_pool *pool, struct pl_seat *seat, const plai
     }
     pl_store_release(&seat->job, NULL);
     pl_store_release(&seat->running, 0u);
+    seat->shot = false;
     seat->worker = (plait_worker){0, 0};
     pl_store_relaxed(&seat->id, 0u);
     pl_pool_call(pool); /* the idle may have something to do again */

@@ -78,6 +78,24 @@ void pl_pool_call(struct plait_pool *pool)
         pl_unpark(&pool->work, (int)pool->n_seats);
 }
 
+static bool has_open_job(struct plait_pool *pool)
+{
+    for (int j = 0; j < PL_POOL_JOBS; j++) {
+        struct pl_job *job = pl_load_acquire(&pool->jobs[j]);
+        if (job && (pl_load_acquire(&job->serial) & 1))
+            return true;
+    }
+    return false;
+}
+
+/* Whether there is nothing left to stay for. While a call is in progress a worker stays, though all
+ * is claimed: another may die. */
+static bool may_go(struct plait_pool *pool)
+{
+    enum pl_pool_state state = (enum pl_pool_state)pl_load_acquire(&pool->state);
+    return state == PL_POOL_ENDING || (state == PL_POOL_CLOSING && !has_open_job(pool));
+}
+
 static int work_until_closed(struct plait_pool *pool, struct pl_seat *seat)
 {
     struct pl_wait wait;
@@ -85,15 +103,12 @@ static int work_until_closed(struct plait_pool *pool, struct pl_seat *seat)
     wait.uncancellable = true;
     for (;;) {
         uint32_t seen = pl_load_acquire(&pool->work);
-        if (pl_load_acquire(&pool->state) == PL_POOL_ENDING)
+        if (may_go(pool))
             return 0;
-        if (work_somewhere(pool, seat)) {
+        if (work_somewhere(pool, seat))
             pl_wait_renew(&wait);
-            continue;
-        }
-        if (pl_load_acquire(&pool->state) != PL_POOL_OPEN)
-            return 0;
-        sleep_idle(pool, seen, &wait);
+        else
+            sleep_idle(pool, seen, &wait);
     }
 }
 
