@@ -24,6 +24,10 @@
  * the arena, or `.arg_size` bytes at it are copied for the worker. A private pointer is refused with
  * PLAIT_EPRIVATE, unless .start_method = PLAIT_FORK says that a copy-on-write view is meant.
  *
+ * Life: a child process that is not detached is killed by the kernel when its parent process is gone,
+ * of whatever. The tie is a pair of descriptors in the parent: a parent that closes all its
+ * descriptors ends its children.
+ *
  * Python's counterpart: threading.Thread, multiprocessing.Process. */
 #ifndef PLAIT_WORKER_H
 #define PLAIT_WORKER_H

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -178,6 +179,15 @@ bool pl_process_gone(int tid)
     return gone;
 }
 
+static uint64_t inode_of(int fd)
+{
+    struct stat st;
+    int saved = errno;
+    uint64_t inode = fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode) ? (uint64_t)st.st_ino : 0;
+    errno = saved;
+    return inode;
+}
+
 int pl_lifeline_make(struct pl_lifeline *ret)
 {
     int ends[2], saved = errno;
@@ -188,11 +198,20 @@ int pl_lifeline_make(struct pl_lifeline *ret)
     }
     ret->read_end = ends[0];
     ret->write_end = ends[1];
+    ret->inode = inode_of(ends[0]);
     return 0;
+}
+
+bool pl_lifeline_is_whole(const struct pl_lifeline *line)
+{
+    return line->read_end >= 0 && inode_of(line->read_end) == line->inode &&
+           inode_of(line->write_end) == line->inode;
 }
 
 void pl_lifeline_drop(const struct pl_lifeline *parents)
 {
+    if (!pl_lifeline_is_whole(parents))
+        return;
     close(parents->read_end);
     close(parents->write_end);
 }

@@ -42,10 +42,14 @@ int pl_process_signal(int handle, int signal);
  * follows the process, not the thread that called fork. */
 struct pl_lifeline {
     int read_end, write_end;
+    uint64_t inode; /* of the pipe: the program may close our descriptors and use the numbers */
 };
 
 /* 0 or -errno. */
 int pl_lifeline_make(struct pl_lifeline *ret);
+
+/* Whether both descriptors are still the pipe's. */
+bool pl_lifeline_is_whole(const struct pl_lifeline *line);
 
 /* In the child: to be killed when the parent dies. Closes the inherited ends. If the parent is dead
  * already, does not return. */

@@ -2,9 +2,9 @@
  *
  * `life` is one word, so each transition is one compare-and-swap and names who made it:
  *
- *   FREE ------> NEW(claimer) --> RUNNING --> ENDED --> JOINED --> NEW ...   a started worker
- *   FREE ------> ENTERING(tid) -> RUNNING ...                                a thread not ours
- *                NEW -----------> FREE                                      it could not be started
+ *   FREE --> NEW(claimer) --> ENTERING(tid) --> RUNNING --> ENDED --> JOINED --> NEW ...
+ *   FREE --------------------> ENTERING(tid) --> RUNNING ...      a thread that plait did not start
+ *            NEW -----------> FREE                                it could not be started
  *
  * A claimer that dies in NEW or ENTERING is found by the sweep, which frees the slot. The search
  * for a slot goes round, so that a freed slot rests as long as possible: an id (slot and 13 bits of
@@ -202,18 +202,33 @@ void pl_slot_abandon(struct pl_slot *slot)
 
 /* --- entering and leaving --- */
 
-void pl_slot_enter(struct pl_slot *slot)
+/* NEW(claimer) -> ENTERING(tid), unless the thread has claimed the slot itself and is there already.
+ * False if the claimer died and the sweep took the slot back. */
+static bool begin_entering(struct pl_slot *slot)
 {
-    uint64_t life = pl_load_relaxed(&slot->life);
+    uint64_t life = pl_load_acquire(&slot->life);
+    if (pl_life_of(life) == PL_ENTERING)
+        return true;
+    uint32_t tid = (uint32_t)gettid() & PL_ID_MASK;
+    return pl_life_of(life) == PL_NEW &&
+           pl_cas_acq_rel(&slot->life, &life, life_word(pl_generation_of(life), PL_ENTERING, tid));
+}
+
+bool pl_slot_enter(struct pl_slot *slot)
+{
+    if (!begin_entering(slot))
+        return false;
     memset(&pl_self, 0, sizeof pl_self);
     pl_heart_start(slot);
     pl_store_relaxed(&slot->pid, (int32_t)getpid());
     pl_store_relaxed(&slot->tid, (int32_t)gettid());
     pl_self.slot = slot;
     pl_self.id = slot->id;
+    uint32_t generation = pl_generation_of(pl_load_relaxed(&slot->life));
     /* R:slot.running, pairs with pl_slot_find: the heart beats before anyone relies on it. */
-    pl_store_release(&slot->life, life_word(pl_generation_of(life), PL_RUNNING, 0));
+    pl_store_release(&slot->life, life_word(generation, PL_RUNNING, 0));
     pthread_setspecific(at_thread_exit, slot);
+    return true;
 }
 
 int pl_self_enter(void)

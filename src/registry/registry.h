@@ -31,7 +31,7 @@ enum pl_life {
     PL_RUNNING = 2,  /* registered */
     PL_ENDED = 3,    /* status recorded; waits to be joined */
     PL_JOINED = 4,   /* joined or detached; free to be claimed once the heart stopped */
-    PL_ENTERING = 5, /* claimed by the thread itself; low bits: its kernel thread id */
+    PL_ENTERING = 5, /* its thread is making itself at home; low bits: its kernel thread id */
 };
 
 /* How a worker ended, as far as is known. */
@@ -169,8 +169,9 @@ int pl_slot_claim(struct pl_slot **ret);
 /* Gives back a claimed slot whose worker could not be started. */
 void pl_slot_abandon(struct pl_slot *slot);
 
-/* Makes the calling thread the worker of `slot` (life NEW -> RUNNING) and its heart beat. */
-void pl_slot_enter(struct pl_slot *slot);
+/* Makes the calling thread the worker of `slot` (life NEW or ENTERING -> RUNNING) and its heart beat.
+ * False if the slot is no longer meant for it: its claimer died, and it was given to another. */
+bool pl_slot_enter(struct pl_slot *slot);
 
 /* Records the calling worker's end: its allocator chunks are given up, life becomes ENDED, joiners
  * wake. It may not touch plait after. */
@@ -217,7 +218,8 @@ bool pl_is_dead(uint32_t id);
 static inline bool pl_slot_is_alive(struct pl_slot *slot)
 {
     enum pl_life life = pl_life_of(__atomic_load_n(&slot->life, __ATOMIC_ACQUIRE));
-    return life == PL_NEW || (life == PL_RUNNING && !pl_heart_is_stopped(slot));
+    return life == PL_NEW || life == PL_ENTERING ||
+           (life == PL_RUNNING && !pl_heart_is_stopped(slot));
 }
 
 /* --- recovery: recover.c --- */

@@ -7,18 +7,18 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static int watched_pid; /* the process that has the exit handler; a fork's child has not */
+static uint32_t watching; /* the exit handler is registered; inherited over fork, as that is */
 
 /* A joinable worker that this process started and that matches; false if there is none. */
 static bool find_own(uint32_t flags, uint32_t kinds, plait_worker *ret)
 {
     uint32_t ready = pl_load_acquire(&pl_arena->slots_ready);
+    int32_t self = (int32_t)getpid();
     for (uint32_t i = 1; i < ready; i++) {
         struct pl_slot *slot = pl_slot_at(i);
         enum pl_life life = pl_life_of(pl_load_acquire(&slot->life));
-        if (life != PL_NEW && life != PL_RUNNING && life != PL_ENDED)
-            continue;
-        if (pl_load_relaxed(&slot->parent_pid) != getpid() || slot == pl_self.slot)
+        if (life == PL_FREE || life == PL_JOINED || slot == pl_self.slot ||
+            pl_load_relaxed(&slot->parent_pid) != self)
             continue;
         if ((pl_load_acquire(&slot->flags) & (PL_FLAG_DAEMON | PL_FLAG_DETACHED)) != flags ||
             !(kinds & 1u << slot->kind))
@@ -42,17 +42,21 @@ void pl_worker_finish_all(void)
     }
 }
 
-static void at_exit(void)
+/* Runs in every process of the family that calls exit() or returns from main; a worker process that
+ * calls exit() in the middle of its function signs off here. */
+static void at_exit(int status, void *unused)
 {
-    if (watched_pid == getpid())
-        pl_worker_finish_all();
+    (void)unused;
+    pl_worker_finish_all();
+    const struct pl_slot *slot = pl_self.slot;
+    uint32_t flags = slot ? pl_load_relaxed(&slot->flags) : 0;
+    if ((flags & PL_FLAG_MAIN) && !(flags & PL_FLAG_FOREIGN))
+        pl_slot_leave(PL_END_EXITED, status);
 }
 
 void pl_worker_watch_exit(void)
 {
-    int pid = getpid(), seen = pl_load_relaxed(&watched_pid);
-    if (seen == pid || !pl_cas_acq_rel(&watched_pid, &seen, pid))
-        return;
-    if (seen == 0) /* a forked child inherits the registration */
-        atexit(at_exit);
+    uint32_t no = 0;
+    if (pl_load_relaxed(&watching) == 0 && pl_cas_acq_rel(&watching, &no, 1u))
+        on_exit(at_exit, NULL); /* children inherit it */
 }

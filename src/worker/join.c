@@ -23,17 +23,10 @@ static bool is_ours(const struct pl_slot *slot)
     return pl_slot_is_child_of(slot, pl_load_relaxed(&pl_self.slot->pid));
 }
 
-/* NEW or RUNNING, and not dead. */
-static bool runs(struct pl_slot *slot, uint64_t life)
-{
-    enum pl_life l = pl_life_of(life);
-    return l == PL_NEW || (l == PL_RUNNING && !pl_heart_is_stopped(slot));
-}
-
 /* Our own child that dies before it registers stops no heart: look whether it is a zombie. */
 static bool died_unborn(struct pl_slot *slot, uint64_t life)
 {
-    return pl_life_of(life) == PL_NEW && is_ours(slot) && pl_child_reap(slot) == 0;
+    return pl_life_of(life) != PL_RUNNING && is_ours(slot) && pl_child_reap(slot) == 0;
 }
 
 /* Sleeps until the worker no longer runs. 0 or as pl_park. */
@@ -41,7 +34,8 @@ static int wait_for_end(struct pl_slot *slot, uint32_t generation, struct pl_wai
 {
     for (;;) {
         uint64_t life = pl_load_acquire(&slot->life);
-        if (pl_generation_of(life) != generation || !runs(slot, life) || died_unborn(slot, life))
+        if (pl_generation_of(life) != generation || !pl_slot_is_alive(slot) ||
+            died_unborn(slot, life))
             return 0;
         wait->holder = pl_load_relaxed(&slot->id);
         int rc = pl_park(pl_life_word(slot), (uint32_t)life, wait);
@@ -164,7 +158,7 @@ int plait_exit_status(plait_worker worker, plait_blame *ret)
         return rc;
     if (is_ours(slot))
         pl_child_reap(slot);
-    if (runs(slot, pl_load_acquire(&slot->life)))
+    if (pl_slot_is_alive(slot))
         return PLAIT_EBUSY;
     learn(slot, worker.generation);
     rc = result_of(slot, worker.generation, ret);

@@ -7,12 +7,12 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
 /* This process's lifeline, which its children are tied to; made with the first child. */
-static struct pl_lifeline lifeline = {-1, -1};
+static const struct pl_lifeline no_lifeline = {-1, -1, 0};
+static struct pl_lifeline lifeline = {-1, -1, 0};
 static pthread_mutex_t lifeline_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* Set around our own fork(): the child then ties the lifeline itself. */
@@ -32,10 +32,10 @@ static void unlock_in_parent(void)
 static void let_go_in_child(void)
 {
     pthread_mutex_unlock(&lifeline_lock);
-    if (forking || lifeline.read_end < 0)
+    if (forking)
         return;
     pl_lifeline_drop(&lifeline);
-    lifeline = (struct pl_lifeline){-1, -1};
+    lifeline = no_lifeline;
 }
 
 __attribute__((constructor)) static void watch_fork(void)
@@ -46,26 +46,18 @@ __attribute__((constructor)) static void watch_fork(void)
 static int need_lifeline(void)
 {
     pthread_mutex_lock(&lifeline_lock);
-    int rc = lifeline.read_end < 0 ? pl_lifeline_make(&lifeline) : 0;
+    int rc = pl_lifeline_is_whole(&lifeline) ? 0 : pl_lifeline_make(&lifeline);
     pthread_mutex_unlock(&lifeline_lock);
     return rc == 0 ? 0 : PLAIT_EMFILE;
 }
 
 /* --- the child --- */
 
-/* exit() in the middle of the function. */
-static void left_by_exit(int status, void *slot)
-{
-    if (pl_self.slot != slot)
-        return;
-    pl_worker_finish_all();
-    pl_slot_leave(PL_END_EXITED, status);
-}
-
 static void take_position(struct pl_slot *slot)
 {
     struct pl_lifeline parents = lifeline;
-    lifeline = (struct pl_lifeline){-1, -1};
+    lifeline = no_lifeline;
+    pl_store_release(&slot->pid, (int32_t)getpid());
     if (pl_load_relaxed(&slot->flags) & PL_FLAG_DETACHED)
         pl_lifeline_drop(&parents);
     else
@@ -77,10 +69,10 @@ static _Noreturn void child_main(struct pl_slot *slot)
 {
     char name[PLAIT_NAME_SIZE];
     take_position(slot);
-    pl_slot_enter(slot);
+    if (!pl_slot_enter(slot))
+        _exit(0); /* detached, and its parent died before it could tell anyone of it */
     pl_name_get(slot, name);
     prctl(PR_SET_NAME, name);
-    on_exit(left_by_exit, slot);
     int status = pl_worker_run(slot);
     pl_worker_finish_all();
     fflush(stdout);
@@ -134,7 +126,7 @@ static void record_end(struct pl_slot *slot, const struct pl_process_end *end)
 static void finish_life(struct pl_slot *slot, uint32_t generation)
 {
     uint64_t life = pl_load_acquire(&slot->life);
-    if (pl_life_of(life) == PL_NEW) {
+    if (pl_life_of(life) == PL_NEW || pl_life_of(life) == PL_ENTERING) {
         pl_store_release(&slot->recoverer, PL_RECOVERED);
         pl_cas_acq_rel(&slot->life, &life,
                        (uint64_t)generation << 32 | (uint32_t)PL_RUNNING << PL_ID_BITS);

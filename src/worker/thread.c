@@ -3,6 +3,7 @@
  * Detached, because anybody may join it, several at once or nobody: the registry keeps its status,
  * and joiners wait for the word there, not for the pthread. */
 #include "base/atomic.h"
+#include "base/panic.h"
 #include "worker/worker_internal.h"
 
 #include <limits.h>
@@ -20,7 +21,8 @@ static void *thread_main(void *arg)
     struct pl_slot *slot = arg;
     char name[PLAIT_NAME_SIZE];
     int status;
-    pl_slot_enter(slot);
+    bool entered = pl_slot_enter(slot);
+    pl_invariant(entered, "a slot is kept while its claimer's process lives");
     pl_name_get(slot, name);
     prctl(PR_SET_NAME, name);
     pthread_cleanup_push(left_early, slot);

@@ -228,7 +228,7 @@ static bool is_listed(struct pl_slot *slot, uint32_t parent)
     enum pl_life life = pl_life_of(pl_load_acquire(&slot->life));
     if (!parent)
         return pl_slot_is_alive(slot);
-    return (life == PL_NEW || life == PL_RUNNING || life == PL_ENDED) &&
+    return (pl_slot_is_alive(slot) || life == PL_RUNNING || life == PL_ENDED) &&
            pl_load_relaxed(&slot->parent) == parent &&
            !(pl_load_relaxed(&slot->flags) & PL_FLAG_DETACHED);
 }
