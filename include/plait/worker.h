@@ -134,8 +134,8 @@ PLAIT_API int plait_join(plait_worker worker, plait_blame *ret, int64_t timeout)
  * Returns: 0, PLAIT_ESTALE, PLAIT_EINVAL. Blocks: no. Who: any thread or process of the family. */
 PLAIT_API int plait_detach(plait_worker worker);
 
-/* Asks a worker to stop: its current or next blocking plait call returns PLAIT_ECANCELED, once per
- * request. It may clean up with blocking calls of its own, or refuse and go on.
+/* Asks a worker to stop: its current or next blocking plait call returns PLAIT_ECANCELED, once;
+ * requests that come before that are delivered together. It may clean up with blocking calls of its own, or refuse and go on.
  * Returns: 0, PLAIT_ESTALE, PLAIT_EINVAL, PLAIT_ESRCH (ended). Blocks: no. Who: any thread or
  * process of the family; after fork, yes. Python: asyncio.Task.cancel(). */
 PLAIT_API int plait_cancel(plait_worker worker);
@@ -154,8 +154,10 @@ PLAIT_API int plait_checkpoint(void);
 
 /* Sends SIGTERM, SIGKILL to a worker process. The signal reaches that process or nobody, also when
  * its pid has been reused.
- * Returns: 0; PLAIT_ESRCH (it has ended), PLAIT_ESTALE, PLAIT_EINVAL; PLAIT_ENOTSUP for a thread,
- * which nobody can kill: use plait_cancel. Blocks: no. Who: any thread or process of the family.
+ * Returns: 0; PLAIT_ESRCH (it has ended), PLAIT_EBUSY (it is being started and not there yet),
+ * PLAIT_EPERM (the kernel says so), PLAIT_EMFILE, PLAIT_ESTALE, PLAIT_EINVAL; PLAIT_ENOTSUP for a
+ * thread, which nobody can kill (use plait_cancel), and for another's child on a kernel without
+ * pidfds. Blocks: no. Who: any thread or process of the family.
  * Python: Process.terminate(), Process.kill(). */
 PLAIT_API int plait_terminate(plait_worker worker);
 PLAIT_API int plait_kill(plait_worker worker);
@@ -187,7 +189,8 @@ PLAIT_API int plait_name(plait_worker worker, char *buffer, size_t size);
  * registering may fail: PLAIT_EARENA, PLAIT_ENOMEM, PLAIT_EWORKERS. */
 PLAIT_API int plait_set_name(const char *name);
 
-/* enum plait_kind, process id, kernel thread id; PLAIT_ESTALE, PLAIT_EINVAL. Never block. Python:
+/* enum plait_kind, process id, kernel thread id (0 while a thread is in PLAIT_STATE_NEW);
+ * PLAIT_ESTALE, PLAIT_EINVAL. Never block. Python:
  * Process.pid, Thread.native_id. */
 PLAIT_API int plait_kind_of(plait_worker worker);
 PLAIT_API int plait_pid(plait_worker worker);

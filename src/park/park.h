@@ -55,7 +55,8 @@ struct pl_parked;
 struct pl_parker {
     /* Sleeps until woken, or one of the watched words differs from what was seen, or `until`. */
     void (*sleep)(struct pl_parker *self, struct pl_parked *node, int64_t until);
-    /* Wakes the sleeper; called by the unparker after node->woken was set. */
+    /* Wakes the sleeper: sets node->woken to 1 (release), after which the node may be gone, and makes
+     * the sleeper run. Called by the unparker, of any worker of the process. */
     void (*wake)(struct pl_parker *self, struct pl_parked *node);
 };
 

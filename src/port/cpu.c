@@ -30,56 +30,81 @@ static int affinity_count(void)
     return 1;
 }
 
-/* quota / period of one cgroup folder, rounded up; 0 if it sets no limit. */
-static int quota_of(const char *folder)
+/* Reads numbers from a file of a cgroup folder; how many. "max" reads as none. */
+static int read_numbers(const char *folder, const char *file, long *a, long *b)
 {
-    char path[PATH + 16];
-    snprintf(path, sizeof path, "%s/cpu.max", folder);
+    char path[PATH + 32];
+    snprintf(path, sizeof path, "%s/%s", folder, file);
     FILE *f = fopen(path, "re");
     if (!f)
         return 0;
-    long quota = 0, period = 0;
-    int read = fscanf(f, "%ld %ld", &quota, &period); /* "max 100000" reads as no number */
+    int n = fscanf(f, "%ld %ld", a, b);
     fclose(f);
-    if (read != 2 || quota <= 0 || period <= 0)
+    return n;
+}
+
+/* quota / period of one cgroup folder, of either version, rounded up; 0 if it sets no limit. */
+static int quota_of(const char *folder)
+{
+    long quota = 0, period = 0, unused;
+    if (read_numbers(folder, "cpu.max", &quota, &period) != 2 &&
+        (read_numbers(folder, "cpu.cfs_quota_us", &quota, &unused) != 1 ||
+         read_numbers(folder, "cpu.cfs_period_us", &period, &unused) != 1))
+        return 0;
+    if (quota <= 0 || period <= 0)
         return 0;
     return (int)((quota + period - 1) / period);
 }
 
-/* This process's folder in the unified (v2) hierarchy: the line "0::/path". */
-static int own_cgroup(char *folder, size_t size)
+/* The folder that a line of /proc/self/cgroup names, "number:controllers:/path", and where its
+ * hierarchy begins. False if it is not the unified hierarchy and has nothing to do with cpu. */
+static bool folder_of(char *line, char *folder, size_t size, size_t *ret_root)
 {
-    char line[PATH];
-    FILE *f = fopen("/proc/self/cgroup", "re");
-    if (!f)
-        return -1;
-    int found = -1;
-    while (found < 0 && fgets(line, sizeof line, f)) {
-        if (strncmp(line, "0::/", 4) != 0)
-            continue;
-        line[strcspn(line, "\n")] = 0;
-        found = snprintf(folder, size, "/sys/fs/cgroup%s", line + 3) < (int)size ? 0 : -1;
-    }
-    fclose(f);
-    return found;
+    char *controllers = strchr(line, ':');
+    char *path = controllers ? strchr(controllers + 1, ':') : NULL;
+    if (!path)
+        return false;
+    *path++ = 0;
+    controllers++;
+    path[strcspn(path, "\n")] = 0;
+    bool unified = *controllers == 0;
+    if (!unified && strncmp(controllers, "cpu,", 4) != 0 && strcmp(controllers, "cpu") != 0)
+        return false;
+    int root = snprintf(folder, size, "/sys/fs/cgroup%s%s", unified ? "" : "/", controllers);
+    *ret_root = (size_t)root;
+    return snprintf(folder + root, size - (size_t)root, "%s", path) < (int)(size - (size_t)root);
 }
 
-/* The smallest quota on the way from this process's cgroup up to the root. */
-static int cgroup_count(void)
+/* The smallest quota on the way from a folder up to the root of its hierarchy; 0 if there is none. */
+static int least_quota(char *folder, size_t root)
 {
-    char folder[PATH];
     int least = 0;
-    if (own_cgroup(folder, sizeof folder) < 0)
-        return 0;
     for (;;) {
         int n = quota_of(folder);
         if (n > 0 && (least == 0 || n < least))
             least = n;
         char *slash = strrchr(folder, '/');
-        if (!slash || strlen(folder) <= strlen("/sys/fs/cgroup"))
+        if (strlen(folder) <= root || !slash || slash < folder + root)
             return least;
         *slash = 0;
     }
+}
+
+static int cgroup_count(void)
+{
+    char line[PATH], folder[PATH];
+    size_t root;
+    int least = 0;
+    FILE *f = fopen("/proc/self/cgroup", "re");
+    if (!f)
+        return 0;
+    while (fgets(line, sizeof line, f)) {
+        int n = folder_of(line, folder, sizeof folder, &root) ? least_quota(folder, root) : 0;
+        if (n > 0 && (least == 0 || n < least))
+            least = n;
+    }
+    fclose(f);
+    return least;
 }
 
 int pl_cpu_count(void)

@@ -42,25 +42,6 @@ static int wait_once(int pid, int options, siginfo_t *info, struct rusage *usage
     return error;
 }
 
-int pl_process_reap(int pid, struct pl_process_end *ret)
-{
-    siginfo_t info;
-    struct rusage usage;
-    int rc = wait_once(pid, WEXITED | WNOHANG, &info, &usage);
-    if (rc < 0)
-        return rc;
-    bool killed = info.si_code != CLD_EXITED;
-    *ret = (struct pl_process_end){
-        .status = killed ? 0 : info.si_status,
-        .signal = killed ? info.si_status : 0,
-        .core = info.si_code == CLD_DUMPED,
-        .user_ns = timeval_ns(usage.ru_utime),
-        .system_ns = timeval_ns(usage.ru_stime),
-        .max_rss = (int64_t)usage.ru_maxrss * 1024,
-    };
-    return 0;
-}
-
 int pl_process_open(int pid)
 {
     int saved = errno;
@@ -139,18 +120,28 @@ static int read_stat(int pid, char *ret_state, uint64_t *ret_start, int *ret_sta
     return -ESRCH;
 }
 
-/* Whether a process that began `start` ticks after boot may be the one that `started` then. Ticks
- * are coarse and registration comes a little after birth; a pid is not reused that fast. */
-static bool may_be(uint64_t start, int64_t started)
+uint64_t pl_process_birth(int pid)
 {
-    struct timespec boot;
-    clock_gettime(CLOCK_BOOTTIME, &boot);
-    int64_t since_boot = (int64_t)boot.tv_sec * 1000000000 + boot.tv_nsec;
-    int64_t began = (int64_t)(start * (1000000000 / (uint64_t)sysconf(_SC_CLK_TCK)));
-    return began - since_boot <= started - plait_now() + INT64_C(2000000000);
+    char state;
+    uint64_t birth = 0;
+    int status, saved = errno;
+    if (read_stat(pid, &state, &birth, &status) < 0)
+        birth = 0;
+    errno = saved;
+    return birth;
 }
 
-int pl_process_peek(int pid, int64_t started, int64_t patience, struct pl_process_end *ret)
+bool pl_process_lives(int pid, uint64_t birth)
+{
+    char state;
+    uint64_t start = 0;
+    int status, saved = errno;
+    int rc = read_stat(pid, &state, &start, &status);
+    errno = saved;
+    return rc == 0 && state != 'Z' && state != 'X' && (birth == 0 || birth == start);
+}
+
+int pl_process_peek(int pid, uint64_t birth, int64_t patience, struct pl_process_end *ret)
 {
     char state;
     uint64_t start = 0;
@@ -161,12 +152,33 @@ int pl_process_peek(int pid, int64_t started, int64_t patience, struct pl_proces
     errno = saved;
     if (rc < 0)
         return rc;
-    if ((state != 'Z' && state != 'X') || !may_be(start, started))
+    if ((state != 'Z' && state != 'X') || (birth && birth != start))
         return -ESRCH;
     *ret = (struct pl_process_end){
         .status = WIFEXITED(status) ? WEXITSTATUS(status) : 0,
         .signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0,
         .core = WIFSIGNALED(status) && WCOREDUMP(status),
+    };
+    return 0;
+}
+
+int pl_process_reap(int pid, uint64_t birth, struct pl_process_end *ret)
+{
+    siginfo_t info;
+    struct rusage usage;
+    if (birth && pl_process_birth(pid) != birth)
+        return -ECHILD;
+    int rc = wait_once(pid, WEXITED | WNOHANG, &info, &usage);
+    if (rc < 0)
+        return rc;
+    bool killed = info.si_code != CLD_EXITED;
+    *ret = (struct pl_process_end){
+        .status = killed ? 0 : info.si_status,
+        .signal = killed ? info.si_status : 0,
+        .core = info.si_code == CLD_DUMPED,
+        .user_ns = timeval_ns(usage.ru_utime),
+        .system_ns = timeval_ns(usage.ru_stime),
+        .max_rss = (int64_t)usage.ru_maxrss * 1024,
     };
     return 0;
 }
@@ -228,9 +240,9 @@ void pl_lifeline_tie(const struct pl_lifeline *parents)
      * siblings: each child needs an open file of its own on the same pipe. */
     char path[40];
     snprintf(path, sizeof path, "/proc/self/fd/%d", parents->read_end);
-    int own = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     pid_t parent = getppid();
-    close(parents->write_end);
+    close(parents->write_end); /* first, so that there is a descriptor to be had */
+    int own = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (own < 0) {
         /* No /proc: the second best follows the forking thread. */
         prctl(PR_SET_PDEATHSIG, SIGKILL);

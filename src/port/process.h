@@ -14,17 +14,24 @@ struct pl_process_end {
 };
 
 /* Collects a zombie child. 0 with *ret; -EAGAIN: it still runs; -ECHILD: not our child, or somebody
- * else collected it. Waits for nobody else's children. */
-int pl_process_reap(int pid, struct pl_process_end *ret);
+ * else collected it (then the pid may be a later process's, of another `birth`). */
+int pl_process_reap(int pid, uint64_t birth, struct pl_process_end *ret);
 
 /* Waits until a child is a zombie, at most until `deadline`. 0, -ETIMEDOUT, or -ENOSYS where pidfds
  * are not to be had: then poll pl_process_reap. */
 int pl_process_wait(int pid, int64_t deadline);
 
+/* When a process began, in the kernel's count: with the pid it names one process for ever. 0 if there
+ * is no such process or no /proc. */
+uint64_t pl_process_birth(int pid);
+
+/* Whether the process with this pid and birth (0: whatever its birth) is there and not a zombie. */
+bool pl_process_lives(int pid, uint64_t birth);
+
 /* Learns how any process of this user ended while it is a zombie, without collecting it; waits up
- * to `patience` ns for it to become one. `started` (plait_now) tells it from a later process with
- * the same pid. 0, or a negative errno if it cannot be known. */
-int pl_process_peek(int pid, int64_t started, int64_t patience, struct pl_process_end *ret);
+ * to `patience` ns for it to become one. `birth` tells it from a later process with the same pid;
+ * 0: not known. 0, or a negative errno if it cannot be known. */
+int pl_process_peek(int pid, uint64_t birth, int64_t patience, struct pl_process_end *ret);
 
 /* Whether no thread or process has this id. */
 bool pl_process_gone(int tid);

@@ -79,11 +79,13 @@ static void settle_turn(struct pl_slot *slot)
         wake_creditors(debt);
 }
 
-/* Whether nobody is left who could be expected to join. */
+/* Whether nobody is left who could be expected to join: the thread that started it may have ended
+ * long ago and have given the handle to others, but its process is the one that can collect it. */
 static bool is_orphan(const struct pl_slot *slot)
 {
-    uint32_t parent = pl_load_relaxed(&slot->parent);
-    return (pl_load_relaxed(&slot->flags) & PL_FLAG_DETACHED) || parent == 0 || pl_is_dead(parent);
+    int32_t parent = pl_load_relaxed(&slot->parent_pid);
+    return (pl_load_relaxed(&slot->flags) & PL_FLAG_DETACHED) || parent == 0 ||
+           pl_process_gone(parent);
 }
 
 void pl_recover(struct pl_slot *slot)
@@ -91,6 +93,7 @@ void pl_recover(struct pl_slot *slot)
     uint32_t generation = pl_generation_of(pl_load_acquire(&slot->life));
     if (pl_self_known() < 0 || !claim_recovery(slot, generation))
         return;
+    pl_slot_drop_argument(slot);
     pl_alloc_recover(slot->id);
     settle_turn(slot);
     wake_sleepers(&slot->waits_on);
@@ -108,8 +111,9 @@ void pl_recover(struct pl_slot *slot)
 static void free_unstarted(struct pl_slot *slot, uint64_t life)
 {
     uint32_t claimer = (uint32_t)life & PL_ID_MASK;
+    int32_t pid = pl_load_acquire(&slot->pid); /* set: it is launched, and may yet enter */
     bool gone = pl_life_of(life) == PL_NEW
-                    ? claimer && pl_is_dead(claimer) && !pl_load_acquire(&slot->pid)
+                    ? pl_is_dead(claimer) && (pid == 0 || pl_process_gone(pid))
                     : pl_process_gone((int)claimer);
     if (gone)
         pl_cas_acq_rel(&slot->life, &life, life & ~UINT64_C(0xffffffff));
@@ -175,7 +179,8 @@ void pl_ending_learn(struct pl_slot *slot, int64_t patience)
     struct pl_process_end end;
     if (pl_load_acquire(&slot->ending) != PL_END_UNKNOWN || slot->kind != PLAIT_PROCESS)
         return;
-    if (pl_process_peek(pl_load_relaxed(&slot->pid), slot->started, patience, &end) < 0)
+    if (pl_process_peek(pl_load_relaxed(&slot->pid), pl_load_relaxed(&slot->birth), patience,
+                        &end) < 0)
         return;
     pl_store_relaxed(&slot->status, end.signal ? -end.signal : end.status);
     pl_store_relaxed(&slot->signal, end.signal);

@@ -51,9 +51,12 @@ static void forget_self_in_child(void)
 
 static void sign_off(void *slot)
 {
-    /* A started worker signs off itself, knowing its status; here come the others. */
+    /* A started worker signs off itself, knowing its status; here come threads that are not ours, and
+     * the first thread of a process if it calls pthread_exit. */
     if (slot == pl_self.slot)
-        pl_slot_leave(PL_END_RETURNED, 0);
+        pl_slot_leave(pl_load_relaxed(&pl_self.slot->flags) & PL_FLAG_FOREIGN ? PL_END_RETURNED
+                                                                              : PL_END_EXITED,
+                      0);
 }
 
 __attribute__((constructor)) static void watch_threads(void)
@@ -146,6 +149,7 @@ static void reset(struct pl_slot *slot)
     pl_store_relaxed(&slot->parent_pid, 0);
     pl_store_relaxed(&slot->pid, 0);
     pl_store_relaxed(&slot->tid, 0);
+    pl_store_relaxed(&slot->birth, UINT64_C(0));
     pl_store_relaxed(&slot->flags, 0u);
     pl_store_relaxed(&slot->started, plait_now());
     pl_store_relaxed(pl_heart_word(slot), 0u);
@@ -169,7 +173,7 @@ static void reset(struct pl_slot *slot)
     pl_store_relaxed(&slot->recoverer, 0u);
     slot->function = NULL;
     slot->argument = NULL;
-    slot->owns_argument = 0;
+    pl_store_relaxed(&slot->owns_argument, 0u);
 }
 
 static int claim_as(struct pl_slot **ret, enum pl_life as, uint32_t claimer)
@@ -222,6 +226,8 @@ bool pl_slot_enter(struct pl_slot *slot)
     pl_heart_start(slot);
     pl_store_relaxed(&slot->pid, (int32_t)getpid());
     pl_store_relaxed(&slot->tid, (int32_t)gettid());
+    if (slot->kind == PLAIT_PROCESS)
+        pl_store_relaxed(&slot->birth, pl_process_birth(getpid()));
     pl_self.slot = slot;
     pl_self.id = slot->id;
     uint32_t generation = pl_generation_of(pl_load_relaxed(&slot->life));
@@ -258,6 +264,7 @@ int pl_self_enter(void)
 void pl_slot_leave(enum pl_ending ending, int status)
 {
     struct pl_slot *slot = pl_self.slot;
+    pl_slot_drop_argument(slot);
     pl_alloc_leave();
     pl_store_relaxed(&slot->status, status);
     pl_store_relaxed(&slot->ended, plait_now());
@@ -266,6 +273,12 @@ void pl_slot_leave(enum pl_ending ending, int status)
     pl_self.id = 0;
     pl_self.slot = NULL;
     pl_slot_ended(slot, pl_generation_of(pl_load_relaxed(&slot->life)));
+}
+
+void pl_slot_drop_argument(struct pl_slot *slot)
+{
+    if (pl_exchange_acq_rel(&slot->owns_argument, 0u))
+        plait_free(slot->argument);
 }
 
 void pl_slot_ended(struct pl_slot *slot, uint32_t generation)

@@ -82,6 +82,7 @@ struct pl_slot {
     int32_t parent_pid; /* process that started it: the one that can reap it */
     int32_t pid;        /* atomic: the parent or the worker writes, the same value */
     int32_t tid;        /* atomic: the worker writes */
+    uint64_t birth;     /* start time of its process, as the kernel says; 0: not known. Atomic */
     int64_t started;    /* plait_now() */
     uint32_t flags;     /* atomic: PL_FLAG_*; detaching sets bits */
     uint32_t id;        /* generation and index as a lock word names them */
@@ -119,7 +120,7 @@ struct pl_slot {
     /* The start: what the new worker is to run. Written by the claimer; read once by the worker. */
     plait_function *function;
     void *argument;
-    uint32_t owns_argument; /* the argument is a copy in the arena that the worker frees */
+    uint32_t owns_argument; /* atomic: the argument is a copy; whoever takes this to 0 frees it */
 };
 
 _Static_assert(sizeof(struct pl_slot) <= PL_SLOT_SIZE, "a slot fits its place");
@@ -176,6 +177,9 @@ bool pl_slot_enter(struct pl_slot *slot);
 /* Records the calling worker's end: its allocator chunks are given up, life becomes ENDED, joiners
  * wake. It may not touch plait after. */
 void pl_slot_leave(enum pl_ending ending, int status);
+
+/* Frees the argument if it is a copy; once, whoever calls. */
+void pl_slot_drop_argument(struct pl_slot *slot);
 
 /* Sets life to ENDED if it is not yet, and wakes joiners. The ending must be filled in before. */
 void pl_slot_ended(struct pl_slot *slot, uint32_t generation);

@@ -52,18 +52,33 @@ int plait_checkpoint(void)
     return pl_self.slot ? pl_cancel_take() : 0;
 }
 
-/* Sends through a pidfd. The pid may have been reused before the pidfd was opened; but if the
- * worker's heart beats after that, the pidfd is that of the worker's process. */
-static int send_to(struct pl_slot *slot, plait_worker worker, int signal)
+/* On kernels that refuse pidfds: a child of ours keeps its pid until we collect it. */
+static int send_to_child(struct pl_slot *slot, int signal)
 {
     int pid = pl_load_acquire(&slot->pid);
-    int handle = pl_process_open(pid);
-    if (handle == -ESRCH)
+    if (!pl_slot_is_child_of(slot, (int32_t)getpid()))
+        return PLAIT_ENOTSUP;
+    if (!pl_process_lives(pid, pl_load_relaxed(&slot->birth)))
         return PLAIT_ESRCH;
-    bool own_child = pl_load_relaxed(&slot->parent_pid) == getpid();
-    if (handle < 0) /* no pidfds here: a child of ours keeps its pid until we collect it */
-        return !own_child ? PLAIT_ENOTSUP : kill(pid, signal) < 0 ? PLAIT_ESRCH : 0;
-    int rc = plait_is_alive(worker) ? pl_process_signal(handle, signal) : -ESRCH;
+    return kill(pid, signal) < 0 ? PLAIT_ESRCH : 0;
+}
+
+/* Sends through a pidfd. The pid may have been reused before the pidfd was opened; but if the process
+ * that has it after that was born when the worker was, the pidfd is the worker's. */
+static int send_to(struct pl_slot *slot, int signal)
+{
+    int pid = pl_load_acquire(&slot->pid);
+    if (pid <= 0) /* listed already, not forked yet */
+        return PLAIT_EBUSY;
+    int handle = pl_process_open(pid);
+    if (handle == -EMFILE || handle == -ENFILE)
+        return PLAIT_EMFILE;
+    if (handle == -ENOSYS || handle == -EPERM)
+        return send_to_child(slot, signal);
+    if (handle < 0)
+        return PLAIT_ESRCH;
+    bool same = pl_process_lives(pid, pl_load_relaxed(&slot->birth));
+    int rc = same ? pl_process_signal(handle, signal) : -ESRCH;
     close(handle);
     return rc == 0 ? 0 : rc == -EPERM ? PLAIT_EPERM : PLAIT_ESRCH;
 }
@@ -77,7 +92,7 @@ static int signal_worker(plait_worker worker, int signal)
     if (slot->kind != PLAIT_PROCESS)
         return PLAIT_ENOTSUP;
     int saved = errno;
-    rc = send_to(slot, worker, signal);
+    rc = send_to(slot, signal);
     errno = saved;
     return rc;
 }

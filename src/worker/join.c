@@ -23,10 +23,19 @@ static bool is_ours(const struct pl_slot *slot)
     return pl_slot_is_child_of(slot, pl_load_relaxed(&pl_self.slot->pid));
 }
 
-/* Our own child that dies before it registers stops no heart: look whether it is a zombie. */
+/* A process that dies before it registers stops no heart: look whether it is a zombie or gone. */
 static bool died_unborn(struct pl_slot *slot, uint64_t life)
 {
-    return pl_life_of(life) != PL_RUNNING && is_ours(slot) && pl_child_reap(slot) == 0;
+    int32_t pid = pl_load_acquire(&slot->pid);
+    if (pl_life_of(life) == PL_RUNNING || slot->kind != PLAIT_PROCESS || pid == 0)
+        return false;
+    if (is_ours(slot))
+        return pl_child_reap(slot) == 0;
+    if (pl_process_lives(pid, 0))
+        return false;
+    pl_ending_learn(slot, 0);
+    pl_child_finish(slot, pl_generation_of(life));
+    return true;
 }
 
 /* Sleeps until the worker no longer runs. 0 or as pl_park. */
@@ -44,7 +53,23 @@ static int wait_for_end(struct pl_slot *slot, uint32_t generation, struct pl_wai
     }
 }
 
-/* The parent's part for a process: collects it. 0, or PLAIT_ETIMEDOUT. */
+/* Waits a while for a process that is on its last way, or whose first thread left while others go on.
+ * 0: look again; PLAIT_ETIMEDOUT, PLAIT_ECANCELED. */
+static int wait_for_zombie(struct pl_slot *slot, const struct pl_wait *wait)
+{
+    enum { LOOK_EVERY = 20 * 1000 * 1000 };
+    int64_t look = plait_now() + LOOK_EVERY;
+    int rc =
+        pl_process_wait(pl_load_acquire(&slot->pid), look < wait->deadline ? look : wait->deadline);
+    if (rc == -ENOSYS)
+        usleep(1000);
+    if (rc == 0)
+        return 0;
+    rc = wait->uncancellable ? 0 : pl_cancel_take();
+    return rc < 0 ? rc : pl_passed(wait->deadline) ? PLAIT_ETIMEDOUT : 0;
+}
+
+/* The parent's part for a process: collects it. 0, PLAIT_ETIMEDOUT, PLAIT_ECANCELED. */
 static int collect(struct pl_slot *slot, const struct pl_wait *wait)
 {
     while (pl_load_acquire(&slot->reaper) != PL_REAPED) {
@@ -55,12 +80,9 @@ static int collect(struct pl_slot *slot, const struct pl_wait *wait)
             sched_yield();
             continue;
         }
-        /* On its last way, or its main thread left and others go on. */
-        rc = pl_process_wait(pl_load_acquire(&slot->pid), wait->deadline);
-        if (rc == -ENOSYS)
-            usleep(1000);
-        else if (rc == -ETIMEDOUT)
-            return PLAIT_ETIMEDOUT;
+        rc = wait_for_zombie(slot, wait);
+        if (rc < 0)
+            return rc;
     }
     return 0;
 }
@@ -93,6 +115,8 @@ static int join(struct pl_slot *slot, uint32_t generation, plait_blame *ret, str
     int rc = wait_for_end(slot, generation, wait);
     if (rc < 0)
         return rc;
+    if (pl_generation_of(pl_load_acquire(&slot->life)) != generation)
+        return PLAIT_ESTALE; /* joined by another, and a later worker has its place */
     if (is_ours(slot))
         rc = collect(slot, wait);
     else

@@ -103,8 +103,10 @@ int pl_process_start(struct pl_slot *slot)
     forking = false;
     rc = pid < 0 ? (errno == ENOMEM ? PLAIT_ENOMEM : PLAIT_EAGAIN) : 0;
     errno = saved;
-    if (pid > 0)
+    if (pid > 0) {
+        pl_store_relaxed(&slot->tid, (int32_t)pid);
         pl_store_release(&slot->pid, (int32_t)pid);
+    }
     return rc;
 }
 
@@ -122,11 +124,12 @@ static void record_end(struct pl_slot *slot, const struct pl_process_end *end)
     pl_store_release(&slot->ending, (uint32_t)(end->signal ? PL_END_KILLED : PL_END_EXITED));
 }
 
-/* A child that died before it registered left nothing to recover, and is not RUNNING. */
-static void finish_life(struct pl_slot *slot, uint32_t generation)
+void pl_child_finish(struct pl_slot *slot, uint32_t generation)
 {
+    /* One that died before it registered left nothing but its argument, and is not RUNNING. */
     uint64_t life = pl_load_acquire(&slot->life);
     if (pl_life_of(life) == PL_NEW || pl_life_of(life) == PL_ENTERING) {
+        pl_slot_drop_argument(slot);
         pl_store_release(&slot->recoverer, PL_RECOVERED);
         pl_cas_acq_rel(&slot->life, &life,
                        (uint64_t)generation << 32 | (uint32_t)PL_RUNNING << PL_ID_BITS);
@@ -142,7 +145,7 @@ int pl_child_reap(struct pl_slot *slot)
     if (!pl_slot_is_child_of(slot, (int32_t)getpid()) ||
         !pl_cas_acq_rel(&slot->reaper, &nobody, pl_self.id))
         return -ECHILD;
-    int rc = pl_process_reap(pl_load_acquire(&slot->pid), &end);
+    int rc = pl_process_reap(pl_load_acquire(&slot->pid), pl_load_relaxed(&slot->birth), &end);
     if (rc == -EAGAIN) {
         pl_store_release(&slot->reaper, 0u);
         return rc;
@@ -150,7 +153,7 @@ int pl_child_reap(struct pl_slot *slot)
     if (rc == 0)
         record_end(slot, &end);
     /* Collected by another's waitpid(-1): the child is gone all the same, its status with it. */
-    finish_life(slot, generation);
+    pl_child_finish(slot, generation);
     pl_store_release(&slot->reaper, PL_REAPED);
     return 0;
 }

@@ -8,6 +8,7 @@
 
 #include <limits.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 /* pthread_exit (or the exit of a cancelled pthread) in the middle of the function. */
 static void left_early(void *slot)
@@ -39,6 +40,7 @@ int pl_thread_start(struct pl_slot *slot, size_t stack_size)
     pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     int rc = stack_size ? pthread_attr_setstacksize(&attr, stack_size) : 0;
+    pl_store_release(&slot->pid, (int32_t)getpid()); /* launched: the sweep keeps its hands off */
     if (rc == 0)
         rc = pthread_create(&thread, &attr, thread_main, slot);
     pthread_attr_destroy(&attr);

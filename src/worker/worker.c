@@ -54,7 +54,7 @@ static int fill_argument(struct pl_slot *slot, void *arg, size_t size)
         return plait_last_error();
     memcpy(copy, arg, size);
     slot->argument = copy;
-    slot->owns_argument = 1;
+    pl_store_release(&slot->owns_argument, 1u);
     return 0;
 }
 
@@ -92,8 +92,7 @@ static int start(plait_worker *ret, int kind, plait_function *fn, void *arg, con
     if (rc == 0)
         rc = start_filled(slot, o);
     if (rc < 0) {
-        if (slot->owns_argument)
-            plait_free(slot->argument);
+        pl_slot_drop_argument(slot);
         pl_slot_abandon(slot);
         return rc;
     }
@@ -121,11 +120,7 @@ int plait_start(plait_worker *ret, int kind, plait_function *fn, void *arg,
 
 int pl_worker_run(struct pl_slot *slot)
 {
-    void *arg = slot->argument;
-    int status = slot->function(arg);
-    if (slot->owns_argument)
-        plait_free(arg);
-    return status;
+    return slot->function(slot->argument);
 }
 
 /* --- asking and telling --- */
@@ -147,6 +142,14 @@ plait_worker plait_self(void)
     return pl_self_known() < 0 ? nobody : pl_worker_of(pl_self.slot);
 }
 
+/* A process whose heart has stopped and which is there all the same: it has executed another
+ * program. (Or it is just about to be gone.) */
+static bool has_become_another(struct pl_slot *slot)
+{
+    return slot->kind == PLAIT_PROCESS && pl_load_acquire(&slot->ending) == PL_END_UNKNOWN &&
+           pl_process_lives(pl_load_relaxed(&slot->pid), pl_load_relaxed(&slot->birth));
+}
+
 int plait_state(plait_worker worker)
 {
     struct pl_slot *slot;
@@ -156,7 +159,7 @@ int plait_state(plait_worker worker)
     enum pl_life life = pl_life_of(pl_load_acquire(&slot->life));
     if (life == PL_NEW || life == PL_ENTERING)
         return PLAIT_STATE_NEW;
-    if (life != PL_RUNNING || pl_heart_is_stopped(slot))
+    if (life != PL_RUNNING || (pl_heart_is_stopped(slot) && !has_become_another(slot)))
         return PLAIT_STATE_ENDED;
     return pl_load_relaxed(&slot->waits_kind) ? PLAIT_STATE_BLOCKED : PLAIT_STATE_RUNNING;
 }

@@ -8,13 +8,16 @@
 int pl_thread_start(struct pl_slot *slot, size_t stack_size);
 int pl_process_start(struct pl_slot *slot);
 
-/* Runs the slot's function in the calling thread, which is the worker, and frees the argument if it
- * is a copy. Its status. */
+/* Runs the slot's function in the calling thread, which is the worker. Its status. */
 int pl_worker_run(struct pl_slot *slot);
 
 /* Collects a child process of this process if it has ended: fills its ending, recovers what it left,
  * life becomes ENDED. 0; -EAGAIN: it still runs; -ECHILD: not ours, or collected already. */
 int pl_child_reap(struct pl_slot *slot);
+
+/* Makes a dead process's slot ENDED: recovers what it left, also if it died before it could register.
+ * The ending must be filled in before, as far as it is known. */
+void pl_child_finish(struct pl_slot *slot, uint32_t generation);
 
 /* Joins whatever is asked of the caller meanwhile; for repair and exit. As plait_join. */
 int pl_worker_join_certainly(plait_worker worker, plait_blame *ret);
