@@ -105,8 +105,8 @@ PLAIT_API int plait_pool_workers(plait_pool *pool);
  *   been run; PLAIT_ETIMEDOUT, PLAIT_ECANCELED (no item is running any more: processes at work were
  *   killed and replaced, threads were asked to stop and waited for), PLAIT_ECLOSED, PLAIT_ECHILD,
  *   PLAIT_EINVAL (NULL, n > 0 with a size of 0 for an array that is given, timeout below -1),
- *   PLAIT_EOVERFLOW (sizes, timeout), PLAIT_ENOMEM, PLAIT_EAGAIN (every worker died and none can
- *   be started).
+ *   PLAIT_EOVERFLOW (sizes, timeout), PLAIT_ENOMEM; PLAIT_EDIED (every worker's initializer failed)
+ *   and PLAIT_EAGAIN, PLAIT_EMFILE, PLAIT_EWORKERS (every worker died and none can be started).
  * Blocks: yes, cancellable. Who: threads of the process that opened the pool, several at once; and
  *   the pool's own workers. n of 0 returns 0 at once. Python: Pool.map(fn, items). */
 PLAIT_API int plait_map_items(plait_pool *pool, const plait_map_call *call, int64_t timeout);

@@ -2,7 +2,8 @@
 #include "base/clock.h"
 #include "pool/pool_internal.h"
 
-#include <stddef.h>
+#include <sched.h>
+#include <unistd.h>
 
 enum {
     WORTH = 500 * 1000, /* ns of work per claim that make its cost vanish */
@@ -12,25 +13,42 @@ enum {
 
 /* --- failures --- */
 
-/* Index and code in one word, so that the lowest index wins by compare-and-swap. Codes are negative
- * and stored negated. */
-void pl_job_fail(struct pl_job *job, uint64_t item, int code)
+static bool has_failed(const struct pl_claim *claim, uint64_t item)
 {
-    uint64_t size = code < -CODE_MOST ? CODE_MOST : (uint64_t) - (int64_t)code;
-    uint64_t mine = item << CODE_BITS | size, seen = pl_load_relaxed(&job->failure);
-    pl_fetch_add_relaxed(&job->failed, UINT64_C(1));
-    while (mine < seen && !pl_cas_relaxed(&job->failure, &seen, mine))
-        ;
+    uint32_t last = (uint32_t)pl_load_acquire(&claim->failed);
+    return last && pl_load_relaxed(&claim->start) + last - 1 == item;
 }
 
-bool pl_job_failure(struct pl_job *job, uint64_t *ret_item, int *ret_code)
+/* The count and the last item are one word, so that a worker that dies after this and before its seat
+ * says so has failed the item once, and not twice. */
+void pl_claim_fail(struct pl_claim *claim, uint64_t item, int code)
 {
-    uint64_t word = pl_load_acquire(&job->failure);
-    if (word == UINT64_MAX)
-        return false;
-    *ret_item = word >> CODE_BITS;
-    *ret_code = -(int)(word & CODE_MOST);
-    return true;
+    uint64_t failed = pl_load_relaxed(&claim->failed) >> 32;
+    uint64_t size = code < -CODE_MOST ? CODE_MOST : (uint64_t) - (int64_t)code;
+    if (has_failed(claim, item))
+        return;
+    if (failed == 0)
+        pl_store_relaxed(&claim->failure, item << CODE_BITS | size);
+    uint64_t last = item - pl_load_relaxed(&claim->start) + 1;
+    pl_store_release(&claim->failed, (failed + 1) << 32 | last);
+}
+
+uint64_t pl_job_failures(struct pl_job *job, uint64_t *ret_item, int *ret_code)
+{
+    uint64_t n = 0;
+    for (uint32_t k = 0; k < PL_POOL_CLAIMS; k++) {
+        struct pl_claim *claim = &job->claim[k];
+        if (pl_claim_state(pl_load_acquire(&claim->word)) == PL_CLAIM_NONE)
+            break;
+        uint64_t here = pl_load_acquire(&claim->failed) >> 32;
+        uint64_t first = pl_load_relaxed(&claim->failure);
+        if (here && n == 0) { /* entries lie in the order of their items */
+            *ret_item = first >> CODE_BITS;
+            *ret_code = -(int)(first & CODE_MOST);
+        }
+        n += here;
+    }
+    return n;
 }
 
 /* --- claiming --- */
@@ -121,7 +139,7 @@ static bool claim_reopened(struct pl_job *job, uint32_t *ret)
 
 /* --- running --- */
 
-static void run_item(struct pl_job *job, struct pl_seat *seat, uint64_t i)
+static void run_item(struct pl_job *job, struct pl_claim *claim, struct pl_seat *seat, uint64_t i)
 {
     const void *in = job->in ? job->in + i * job->in_size : NULL;
     void *out = job->out ? job->out + i * job->out_size : NULL;
@@ -130,7 +148,7 @@ static void run_item(struct pl_job *job, struct pl_seat *seat, uint64_t i)
     pl_store_release(&seat->item, i);
     int rc = job->fn(in, out);
     if (__builtin_expect(rc < 0, 0))
-        pl_job_fail(job, i, rc);
+        pl_claim_fail(claim, i, rc);
 }
 
 /* A request to stop that came for one item must not hit the next. */
@@ -142,6 +160,21 @@ static void forget_cancel(void)
         pl_store_relaxed(&slot->cancel_seen, asked);
         pl_store_relaxed(&slot->cancel_undone, asked);
     }
+}
+
+/* Takes the claim off the seat. If an interrupter was faster, what it has started must be over before
+ * this worker does anything else: a process is killed here, a thread is being cancelled. */
+static void stop_running(struct pl_seat *seat, uint64_t mine)
+{
+    uint64_t seen = mine;
+    if (pl_cas_acq_rel(&seat->running, &seen, UINT64_C(0)))
+        return;
+    while (seat->pool->kind == PLAIT_PROCESS)
+        pause();
+    while (!(pl_load_acquire(&seat->running) & PL_RUNNING_SENT))
+        sched_yield();
+    forget_cancel();
+    pl_store_release(&seat->running, UINT64_C(0));
 }
 
 static void learn_pace(struct pl_seat *seat, int64_t took, uint64_t items)
@@ -156,17 +189,20 @@ static void run_claim(struct pl_job *job, struct pl_seat *seat, uint32_t k)
     struct pl_claim *claim = &job->claim[k];
     uint64_t word = pl_load_relaxed(&claim->word), start = pl_load_relaxed(&claim->start);
     uint64_t i = start + claim->first, end = start + pl_claim_items(word);
+    uint64_t mine = pl_running_word(pl_load_relaxed(&job->serial) | 1, k);
     int64_t began = plait_now();
-    pl_store_release(&seat->item, i);
-    pl_store_release(&seat->running, k + 1);
-    for (; i < end && !pl_load_relaxed(&job->stop); i++) {
-        run_item(job, seat, i);
+    pl_store_relaxed(&seat->item, i);
+    /* Pair job.stop with close_job: we show that we run, then look whether to stop; it says stop, then
+     * looks who runs. */
+    pl_store_seq_cst(&seat->running, mine);
+    for (; i < end && !pl_load_seq_cst(&job->stop); i++) {
         forget_cancel();
+        run_item(job, claim, seat, i);
     }
     pl_store_release(&seat->item, i);
     if (i == end) /* R:claim.word, pairs with claim_new and pl_job_is_complete: the results. */
         pl_store_seq_cst(&claim->word, pl_claim_word(PL_CLAIM_DONE, 0, pl_claim_items(word)));
-    pl_store_release(&seat->running, 0u);
+    stop_running(seat, mine);
     learn_pace(seat, plait_now() - began, end - start - claim->first);
 }
 
@@ -211,17 +247,16 @@ uint64_t pl_job_progress(struct pl_job *job, struct plait_pool *pool)
         uint64_t word = pl_load_acquire(&job->claim[k].word);
         if (pl_claim_state(word) == PL_CLAIM_NONE)
             break;
-        if (pl_claim_state(word) == PL_CLAIM_DONE)
-            done += pl_claim_items(word);
+        done += pl_claim_state(word) == PL_CLAIM_DONE ? pl_claim_items(word) : 0;
     }
+    uint64_t serial = pl_load_relaxed(&job->serial);
     for (uint32_t s = 0; s < pool->n_seats; s++) {
-        struct pl_seat *seat = &pool->seat[s];
-        uint32_t running = pl_load_acquire(&seat->running);
-        uint64_t item = pl_load_acquire(&seat->item);
-        if (pl_load_acquire(&seat->job) == job && running) {
-            uint64_t start = pl_load_relaxed(&job->claim[running - 1].start);
-            done += item > start ? item - start : 0;
-        }
+        uint64_t running = pl_load_acquire(&pool->seat[s].running);
+        uint64_t item = pl_load_acquire(&pool->seat[s].item);
+        if (pl_running_serial(running) != serial)
+            continue;
+        uint64_t start = pl_load_relaxed(&job->claim[(running & 0xfff) - 1].start);
+        done += item > start ? item - start : 0;
     }
     return done < job->n ? done : job->n;
 }

@@ -7,6 +7,7 @@
 #include "sync/lock_word.h"
 
 #include <plait/arena.h>
+#include <limits.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -20,7 +21,8 @@ struct call {
     struct plait_pool *pool;
     const plait_map_call *what;
     struct pl_job *job;
-    uint64_t base; /* items of earlier windows */
+    uint64_t base;  /* items of earlier windows */
+    uint64_t shown; /* progress shown last */
     struct pl_wait wait;
     plait_map_failure failure;
 };
@@ -36,7 +38,7 @@ static struct pl_job *job_at(struct plait_pool *pool, int j)
     if (!job || pl_cas_acq_rel(&pool->jobs[j], &none, job))
         return job;
     plait_free(job); /* another caller was faster */
-    return none;
+    return pl_load_acquire(&pool->jobs[j]);
 }
 
 /* A job that is ours, or NULL: all are taken (*ret_rc 0), or no memory for a further one. */
@@ -66,10 +68,13 @@ static int wait_for_job(struct call *call)
         call->job = take_job(pool, &rc);
         if (call->job)
             return 0;
-        if (rc == 0)
-            rc = pl_park(&pool->jobs_free, seen, &call->wait);
         if (rc < 0)
             return rc;
+        rc = pl_park(&pool->jobs_free, seen, &call->wait);
+        if (rc < 0) {
+            pl_unpark(&pool->jobs_free, 1); /* should the wake-up have been ours */
+            return rc;
+        }
     }
 }
 
@@ -80,13 +85,22 @@ static void free_job(struct plait_pool *pool, struct pl_job *job)
     pl_unpark(&pool->jobs_free, 1);
 }
 
+/* Entries are claimed without gaps, so those in use end at the first that is not. */
+static void clear_claims(struct pl_job *job)
+{
+    uint32_t k = 0;
+    while (k < PL_POOL_CLAIMS && job->claim[k].word != 0)
+        job->claim[k++] = (struct pl_claim){.word = 0};
+    if (k < PL_POOL_CLAIMS)
+        job->claim[k].start = 0;
+}
+
 /* Readies a job for a window of items and shows it to the workers. */
 static void open_job(struct call *call, const char *in, char *out, uint64_t n)
 {
     struct pl_job *job = call->job;
     const plait_map_call *what = call->what;
-    uint32_t used = pl_load_relaxed(&job->tail) + 2;
-    memset(job->claim, 0, sizeof *job->claim * (used < PL_POOL_CLAIMS ? used : PL_POOL_CLAIMS));
+    clear_claims(job);
     pl_store_relaxed(&job->stop, 0u);
     pl_store_relaxed(&job->done, 0u);
     pl_store_relaxed(&job->reopened, 0u);
@@ -100,12 +114,10 @@ static void open_job(struct call *call, const char *in, char *out, uint64_t n)
     job->chunk = what->chunk;
     job->workers = call->pool->n_seats;
     job->retries = call->pool->retries;
-    pl_store_relaxed(&job->failure, UINT64_MAX);
-    pl_store_relaxed(&job->failed, UINT64_C(0));
     job->retried = job->deaths = 0;
-    job->n_troubles = 0;
+    uint64_t serial = 2 * pl_fetch_add_relaxed(&call->pool->serial, UINT64_C(1)) + 1;
     /* R:job.serial, pairs with enter in seat.c: the job is ready before it is open. */
-    pl_store_seq_cst(&job->serial, pl_load_relaxed(&job->serial) + 1);
+    pl_store_seq_cst(&job->serial, serial);
     pl_pool_call(call->pool);
 }
 
@@ -135,8 +147,10 @@ static int wait_once(struct call *call, uint32_t seen, bool certainly)
     call->wait.nap = wait.nap;
     if (rc == PLAIT_ETIMEDOUT && look < end)
         rc = 0;
-    int hopeless = pl_pool_reconcile(call->pool);
-    return hopeless < 0 && !certainly ? hopeless : rc;
+    int changes = pl_pool_reconcile(call->pool);
+    if (changes > 0)
+        pl_wait_renew(&call->wait); /* a worker that is just starting has no heart to watch yet */
+    return changes < 0 && rc == 0 && !certainly ? changes : rc;
 }
 
 /* Flags the done word as waited for. False: it says something new. */
@@ -150,12 +164,15 @@ static bool will_wait(struct pl_job *job, uint32_t *seen)
     return true;
 }
 
+/* What is read while workers go on may be less than what was read before; it is not shown then. */
 static void show_progress(struct call *call)
 {
     const plait_map_call *what = call->what;
-    if (what->progress)
-        what->progress(call->base + pl_job_progress(call->job, call->pool), what->n,
-                       what->progress_arg);
+    if (!what->progress)
+        return;
+    uint64_t done = call->base + pl_job_progress(call->job, call->pool);
+    call->shown = done > call->shown ? done : call->shown;
+    what->progress(call->shown, what->n, what->progress_arg);
 }
 
 /* Waits for the last item. 0, or why not. */
@@ -176,6 +193,8 @@ static int wait_for_all(struct call *call)
         int64_t start = plait_now();
         int rc = wait_once(call, seen, false);
         pl_spin_slept(plait_now() - start);
+        if (rc == PLAIT_ECANCELED) /* delivered: it must be returned, done or not */
+            return rc;
         if (pl_job_is_complete(job))
             return 0;
         if (rc < 0)
@@ -184,33 +203,15 @@ static int wait_for_all(struct call *call)
     }
 }
 
-/* Asks those who run items of a stopped job to leave it: processes are killed, threads cancelled. A
- * worker may have gone on to another call's item meanwhile; that item is run again. */
-static void interrupt_workers(struct call *call)
-{
-    struct plait_pool *pool = call->pool;
-    pl_lock_acquire_certainly(&pool->manage);
-    for (uint32_t s = 0; s < pool->n_seats; s++) {
-        struct pl_seat *seat = &pool->seat[s];
-        if (pl_load_acquire(&seat->job) != call->job || !pl_load_acquire(&seat->running))
-            continue;
-        if (pool->kind == PLAIT_THREAD)
-            plait_cancel(seat->worker);
-        else if (plait_kill(seat->worker) == 0)
-            seat->shot = true;
-    }
-    plait_lock_release(&pool->manage);
-}
-
 /* Closes the job and waits until no worker looks at it; `stop`: without its items being done. */
 static void close_job(struct call *call, bool stop)
 {
     struct pl_job *job = call->job;
-    if (stop) {
-        pl_store_release(&job->stop, 1u);
-        interrupt_workers(call);
-    }
-    pl_store_seq_cst(&job->serial, pl_load_relaxed(&job->serial) + 1); /* pair job.seen */
+    uint64_t serial = pl_load_relaxed(&job->serial);
+    pl_store_seq_cst(&job->stop, (uint32_t)stop); /* pair job.stop with run_claim */
+    pl_store_seq_cst(&job->serial, serial + 1);   /* pair job.seen with enter */
+    if (stop)
+        pl_pool_interrupt(call->pool, serial);
     struct pl_spin spin = {0};
     for (;;) {
         uint32_t seen = pl_load_acquire(&job->done);
@@ -229,12 +230,13 @@ static void add_up(struct call *call)
     plait_map_failure *f = &call->failure;
     uint64_t item;
     int code;
-    f->failed += pl_load_relaxed(&job->failed);
+    uint64_t failed = pl_job_failures(job, &item, &code);
+    f->failed += failed;
     f->retried += job->retried;
     f->deaths += job->deaths;
     if (job->deaths)
         f->blame = job->blame;
-    if (f->code == 0 && pl_job_failure(job, &item, &code)) {
+    if (f->code == 0 && failed) {
         f->item = call->base + item;
         f->code = code;
     }
@@ -250,34 +252,70 @@ static int run_window(struct call *call, const char *in, char *out, uint64_t n)
     return rc;
 }
 
-/* Runs all items on arrays that the workers see. */
-static int run_in_place(struct call *call)
+/* One of the two arrays: the caller's, or a copy in the arena that workers see a window of. */
+struct array {
+    char *own;   /* the caller's; NULL: none */
+    char *copy;  /* NULL: the own one is seen by the workers */
+    size_t size; /* of an item */
+};
+
+static bool is_seen_by_workers(const struct plait_pool *pool, const void *array)
 {
-    return run_window(call, call->what->in, call->what->out, call->what->n);
+    return !array || pool->kind == PLAIT_THREAD || pl_arena_holds(array);
 }
 
-/* Runs items on copies in the arena, a window at a time. */
-static int run_on_copies(struct call *call)
+/* Readies an array for windows of `window` items. 0 or PLAIT_ENOMEM. */
+static int prepare(struct call *call, struct array *a, const void *own, size_t size, size_t window)
+{
+    *a = (struct array){.own = (char *)own, .size = size};
+    if (is_seen_by_workers(call->pool, own))
+        return 0;
+    a->copy = plait_alloc(window * size);
+    return a->copy ? 0 : plait_last_error();
+}
+
+/* What workers see of the n items from i on. */
+static char *show(const struct array *a, size_t i, size_t n)
+{
+    if (!a->copy)
+        return a->own ? a->own + i * a->size : NULL;
+    memcpy(a->copy, a->own + i * a->size, n * a->size);
+    return a->copy;
+}
+
+static void take_back(const struct array *a, size_t i, size_t n)
+{
+    if (a->copy)
+        memcpy(a->own + i * a->size, a->copy, n * a->size);
+}
+
+/* Items per window: all, unless something has to be copied. */
+static size_t window_of(const struct call *call)
 {
     const plait_map_call *what = call->what;
-    size_t in_size = what->in ? what->in_size : 0, out_size = what->out ? what->out_size : 0;
-    size_t fit = WINDOW / (in_size + out_size ? in_size + out_size : 1);
-    size_t window = fit < 1 ? 1 : fit < what->n ? fit : what->n;
-    char *in = what->in ? plait_alloc(window * in_size) : NULL;
-    char *out = what->out ? plait_alloc(window * out_size) : NULL;
-    int rc = (what->in && !in) || (what->out && !out) ? PLAIT_ENOMEM : 0;
+    size_t bytes = (is_seen_by_workers(call->pool, what->in) ? 0 : what->in_size) +
+                   (is_seen_by_workers(call->pool, what->out) ? 0 : what->out_size);
+    if (bytes == 0)
+        return what->n;
+    size_t fit = WINDOW / bytes;
+    return fit < 1 ? 1 : fit < what->n ? fit : what->n;
+}
+
+static int run_windows(struct call *call)
+{
+    const plait_map_call *what = call->what;
+    size_t window = window_of(call);
+    struct array in, out = {NULL, NULL, 0};
+    int rc = prepare(call, &in, what->in, what->in_size, window);
+    if (rc == 0)
+        rc = prepare(call, &out, what->out, what->out_size, window);
     for (size_t i = 0; i < what->n && rc == 0; i += window) {
         size_t n = what->n - i < window ? what->n - i : window;
-        if (in)
-            memcpy(in, (const char *)what->in + i * in_size, n * in_size);
-        if (out)
-            memcpy(out, (char *)what->out + i * out_size, n * out_size);
-        rc = run_window(call, in, out, n);
-        if (out)
-            memcpy((char *)what->out + i * out_size, out, n * out_size);
+        rc = run_window(call, show(&in, i, n), show(&out, i, n), n);
+        take_back(&out, i, n);
     }
-    plait_free(in);
-    plait_free(out);
+    plait_free(in.copy);
+    plait_free(out.copy);
     return rc;
 }
 
@@ -297,7 +335,7 @@ static int run_inline(struct call *call)
 {
     for (size_t i = 0; i < call->what->n; i++) {
         int rc = pl_cancel_take();
-        if (rc == 0 && call->wait.deadline && pl_passed(call->wait.deadline))
+        if (rc == 0 && pl_passed(call->wait.deadline))
             rc = PLAIT_ETIMEDOUT;
         if (rc < 0)
             return rc;
@@ -330,28 +368,32 @@ static int check(const struct plait_pool *pool, const plait_map_call *what)
     return rc < 0 ? rc : check_array(what->out, what->out_size, what->n);
 }
 
-static bool is_seen_by_workers(const struct plait_pool *pool, const void *array)
+static int run_with_job(struct call *call)
 {
-    return !array || pool->kind == PLAIT_THREAD || pl_arena_holds(array);
-}
-
-static int run(struct call *call)
-{
-    const plait_map_call *what = call->what;
-    int rc = pl_load_acquire(&call->pool->state) == PL_POOL_OPEN ? 0 : PLAIT_ECLOSED;
-    if (rc == 0)
-        rc = wait_for_job(call);
+    int rc = wait_for_job(call);
     if (rc < 0)
         return rc;
-    bool in_place =
-        is_seen_by_workers(call->pool, what->in) && is_seen_by_workers(call->pool, what->out);
     rc = pl_pool_reconcile(call->pool);
-    if (rc == 0)
-        rc = in_place ? run_in_place(call) : run_on_copies(call);
-    if (rc == 0 && what->progress)
-        what->progress(what->n, what->n, what->progress_arg);
+    if (rc >= 0)
+        rc = run_windows(call);
+    if (rc == 0 && call->what->progress)
+        call->what->progress(call->what->n, call->what->n, call->what->progress_arg);
     free_job(call->pool, call->job);
     return rc < 0 ? rc : call->failure.code;
+}
+
+/* Whoever closes the pool says so and then waits for the callers to be 0; a caller counts itself and
+ * then looks whether the pool is open (pair pool.callers). After it has counted itself out, it does
+ * not touch the pool again but for waking an address. */
+static int run(struct call *call)
+{
+    struct plait_pool *pool = call->pool;
+    pl_fetch_add_seq_cst(&pool->callers, 1u);
+    int rc = pl_load_seq_cst(&pool->state) == PL_POOL_OPEN ? run_with_job(call) : PLAIT_ECLOSED;
+    uint32_t *callers = &pool->callers;
+    if (pl_fetch_add_seq_cst(callers, UINT32_MAX) == (PL_CALLERS_WAITED | 1))
+        pl_unpark(callers, INT_MAX);
+    return rc;
 }
 
 int plait_map_items(plait_pool *pool, const plait_map_call *what, int64_t timeout)

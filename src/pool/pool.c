@@ -23,10 +23,13 @@ static int check_options(int kind, int workers, const plait_pool_options *o)
 
 static struct plait_pool *make(int kind, int workers, const plait_pool_options *o)
 {
+    enum { LINE = _Alignof(struct plait_pool) };
     size_t size = sizeof(struct plait_pool) + (size_t)workers * sizeof(struct pl_seat);
-    struct plait_pool *pool = plait_alloc(size + _Alignof(struct pl_seat));
-    if (!pool)
+    char *block = plait_alloc(size + LINE);
+    if (!block)
         return NULL;
+    struct plait_pool *pool = (void *)(block + (LINE - (uintptr_t)block % LINE) % LINE);
+    pool->block = block;
     pool->kind = (uint32_t)kind;
     pool->n_seats = (uint32_t)workers;
     pool->owner = getpid();
@@ -42,7 +45,7 @@ static void destroy(struct plait_pool *pool)
 {
     for (int j = 0; j < PL_POOL_JOBS; j++)
         plait_free(pool->jobs[j]);
-    plait_free(pool);
+    plait_free(pool->block);
 }
 
 int plait_pool_open(plait_pool **ret, int kind, int workers, const plait_pool_options *options)
@@ -58,25 +61,21 @@ int plait_pool_open(plait_pool **ret, int kind, int workers, const plait_pool_op
     if (!pool)
         return plait_last_error();
     rc = pl_pool_reconcile(pool);
-    if (rc < 0 && !pool->hopeless) {
-        destroy(pool); /* not one worker was started */
+    if (rc < 0) { /* not one worker was started */
+        destroy(pool);
         return rc;
     }
     *ret = pool;
     return 0;
 }
 
-/* Waits until no call of plait_map is in progress. */
+/* Waits until no call of plait_map is in progress (pair pool.callers). */
 static int wait_for_calls(struct plait_pool *pool, struct pl_wait *wait)
 {
     for (;;) {
-        uint32_t seen = pl_load_acquire(&pool->jobs_free);
-        bool busy = false;
-        for (int j = 0; j < PL_POOL_JOBS; j++) {
-            struct pl_job *job = pl_load_acquire(&pool->jobs[j]);
-            busy |= job && pl_load_acquire(&job->owner) != 0;
-        }
-        int rc = busy ? pl_park(&pool->jobs_free, seen, wait) : 0;
+        uint32_t seen = pl_fetch_or_seq_cst(&pool->callers, PL_CALLERS_WAITED) | PL_CALLERS_WAITED;
+        bool busy = seen != PL_CALLERS_WAITED;
+        int rc = busy ? pl_park(&pool->callers, seen, wait) : 0;
         if (rc < 0 || !busy)
             return rc;
     }
@@ -86,7 +85,7 @@ static int join_seats(struct plait_pool *pool, const struct pl_wait *wait)
 {
     for (uint32_t s = 0; s < pool->n_seats; s++) {
         struct pl_seat *seat = &pool->seat[s];
-        if (!seat->id)
+        if (!pl_load_relaxed(&seat->id))
             continue;
         int64_t left = wait->deadline - plait_now();
         int rc = plait_join(seat->worker, NULL,
@@ -134,23 +133,38 @@ int plait_pool_close(plait_pool *pool, int64_t timeout)
     if (rc < 0 || !pool)
         return rc;
     uint32_t open = PL_POOL_OPEN;
-    pl_cas_acq_rel(&pool->state, &open, (uint32_t)PL_POOL_CLOSING);
+    pl_cas_seq_cst(&pool->state, &open, (uint32_t)PL_POOL_CLOSING);
     return finish(pool, &wait);
 }
 
-/* Under pool->manage, so that nobody is being seated. */
+/* Kills the worker processes; threads at work are asked to stop. Under manage, so that nobody is being
+ * seated meanwhile. */
 static void stop_workers(plait_pool *pool)
 {
     pl_lock_acquire_certainly(&pool->manage);
     for (uint32_t s = 0; s < pool->n_seats; s++) {
-        if (!pool->seat[s].id)
+        struct pl_seat *seat = &pool->seat[s];
+        if (!pl_load_relaxed(&seat->id))
             continue;
         if (pool->kind == PLAIT_PROCESS)
-            plait_kill(pool->seat[s].worker);
-        else if (pl_load_acquire(&pool->seat[s].running))
-            plait_cancel(pool->seat[s].worker);
+            plait_kill(seat->worker);
+        else if (pl_load_seq_cst(&seat->running))
+            plait_cancel(seat->worker);
     }
     plait_lock_release(&pool->manage);
+}
+
+/* Wakes the callers, who see that the pool is ending. */
+static void wake_callers(plait_pool *pool)
+{
+    for (int j = 0; j < PL_POOL_JOBS; j++) {
+        struct pl_job *job = pl_load_acquire(&pool->jobs[j]);
+        if (!job)
+            continue;
+        pl_store_seq_cst(&job->stop, 1u);
+        pl_fetch_add_acq_rel(&job->done, PL_DONE_LEFT);
+        pl_unpark(&job->done, 1);
+    }
 }
 
 int plait_pool_terminate(plait_pool *pool, int64_t timeout)
@@ -161,15 +175,8 @@ int plait_pool_terminate(plait_pool *pool, int64_t timeout)
         rc = check_close(pool);
     if (rc < 0 || !pool)
         return rc;
-    pl_store_release(&pool->state, (uint32_t)PL_POOL_ENDING);
-    for (int j = 0; j < PL_POOL_JOBS; j++) {
-        struct pl_job *job = pl_load_acquire(&pool->jobs[j]);
-        if (!job)
-            continue;
-        pl_store_release(&job->stop, 1u);
-        pl_fetch_add_acq_rel(&job->done, PL_DONE_LEFT);
-        pl_unpark(&job->done, 1);
-    }
+    pl_store_seq_cst(&pool->state, (uint32_t)PL_POOL_ENDING);
+    wake_callers(pool);
     stop_workers(pool);
     return finish(pool, &wait);
 }

@@ -10,11 +10,17 @@
  *   1 an item belongs to exactly one entry, from the moment the entry is claimed;
  *   2 an entry names its worker until its items are done, so after a death the entries that name the
  *     dead are exactly what it had in hand; its seat says which item it was at;
- *   3 what remains of such an entry is claimed again under the same rules (OPEN with an owner of 0).
+ *   3 what remains of such an entry is claimed again under the same rules (OPEN, owner 0).
  *
- * A worker shows which job it looks at in its seat (`job`), then makes sure that the job is still the
- * same; a caller closes the job, then waits until no seat shows it, before the job's memory goes. The
- * two sides store, then load what the other stored (pair job.seen, sequentially consistent). */
+ * A worker shows which job it looks at in its seat (`job`), then makes sure that the job is still
+ * open; a caller closes the job, then waits until no seat shows it, before the job serves another
+ * call. The two sides store, then load what the other stored (pair job.seen, sequentially
+ * consistent). For a dead worker's seat the reconciler takes the job off it, when it is done there.
+ *
+ * A call that gives up must stop the workers that run its items, and no others. While a worker is in a
+ * claim, its seat's `running` names the call and the claim. The interrupter marks that word by
+ * compare-and-swap and only then kills or cancels; the worker leaves the claim by compare-and-swap,
+ * and if it finds itself marked it waits for what is coming. */
 #ifndef PL_POOL_INTERNAL_H
 #define PL_POOL_INTERNAL_H
 
@@ -28,7 +34,6 @@ enum {
     PL_POOL_JOBS = 16,     /* calls of plait_map in progress at once; more wait */
     PL_POOL_CLAIMS = 2048, /* entries in a job's log */
     PL_POOL_MOST = 4096,   /* workers */
-    PL_TROUBLES = 64,      /* items of one job that killed a worker, remembered */
 };
 
 /* What a claim's word says; bits 62..60. */
@@ -39,24 +44,22 @@ enum pl_claim_state {
     PL_CLAIM_DONE = 3,
 };
 
-/* One entry of the log. word: state << 60 | owner id << 31 | items (31 bits). */
+/* One entry of the log. Its worker writes all but `first` and `deaths`; once that is dead, the
+ * reconciler, which opens it again. */
 struct pl_claim {
-    uint64_t word;  /* atomic */
-    uint64_t start; /* index of its first item; atomic, all who write it write the same */
-    uint32_t first; /* items of it that are done already; by the reconciler, while OPEN */
-};
-
-/* An item that killed a worker, and how often. By the reconciler. */
-struct pl_trouble {
-    uint64_t item;
-    uint32_t deaths;
+    uint64_t word;    /* atomic: state << 60 | owner id << 31 | items (31 bits) */
+    uint64_t start;   /* atomic: index of its first item; all who write it write the same */
+    uint32_t first;   /* items of it that are done already; changes between two owners */
+    uint32_t deaths;  /* how often item `first` has killed its worker */
+    uint64_t failed;  /* atomic: items that failed << 32 | (the last of them, from start on, + 1) */
+    uint64_t failure; /* atomic: the first of them << 28 | its code negated; valid if any failed */
 };
 
 struct pl_job {
-    uint64_t serial;   /* which call; odd while open to workers. Atomic: the caller writes */
-    uint32_t owner;    /* id of the calling worker; 0: the job is free. Atomic */
-    uint32_t stop;     /* atomic: claim no more, stop between items */
-    uint32_t done;     /* atomic: futex of the caller; see PL_DONE_* */
+    uint64_t serial; /* which call, unique in the pool; odd while open. Atomic: the caller writes */
+    uint32_t owner;  /* id of the calling worker; 0: the job is free. Atomic */
+    uint32_t stop;   /* atomic: claim no more, stop between items */
+    uint32_t done;   /* atomic: futex of the caller; see PL_DONE_* */
     uint32_t reopened; /* atomic: entries that are OPEN; a hint where to look */
     uint32_t tail;     /* atomic: no entry below is NONE; a hint where to begin */
 
@@ -70,13 +73,8 @@ struct pl_job {
     uint32_t workers; /* that share the items; for the size of claims */
     uint32_t retries;
 
-    uint64_t failure; /* atomic: lowest failed item << 28 | code; see job.c. ~0: none */
-    uint64_t failed;  /* atomic: items that failed */
-
-    /* By the reconciler, under pool->manage. */
+    /* By the reconciler while a dead worker's seat shows the job; by the caller once none does. */
     uint64_t retried, deaths;
-    uint32_t n_troubles;
-    struct pl_trouble trouble[PL_TROUBLES];
     plait_blame blame;
 
     struct pl_claim claim[PL_POOL_CLAIMS];
@@ -87,21 +85,29 @@ struct pl_job {
 #define PL_DONE_WAITED UINT32_C(2) /* the caller may be asleep */
 #define PL_DONE_LEFT UINT32_C(4)   /* step of a count of workers that left the closed job */
 
+/* The running word of a seat: serial << 12 | claim + 1, and two marks of an interrupter. 0: in none. */
+#define PL_RUNNING_MARKED (UINT64_C(1) << 63) /* it will be killed or cancelled now */
+#define PL_RUNNING_SENT (UINT64_C(1) << 62)   /* a thread: the cancellation has been sent */
+
 /* A worker's place in the pool. The worker writes, the reconciler reads when it is dead. */
 struct pl_seat {
     _Alignas(64) struct pl_job *job; /* atomic: the job it looks at; NULL: none */
-    uint64_t item;                   /* atomic: index of the item it runs; valid with `running` */
-    uint32_t running; /* atomic: index + 1 of the claim whose item it is in; 0: in none */
+    uint64_t running; /* atomic: see above. The worker writes, an interrupter marks */
+    uint64_t item;    /* atomic: index of the item it runs; valid with `running` */
     uint32_t pace;    /* ns per item, as it learned in this job; private */
+    uint32_t ready;   /* atomic: its initializer is through */
 
     /* By the reconciler, under pool->manage. */
     plait_worker worker; /* zero: empty */
-    uint32_t id;         /* its id as claims name it */
-    bool shot;           /* killed by us: what it was running is not to blame */
+    uint32_t id;         /* its id as claims name it. Atomic */
+    bool given_up;       /* its initializer failed: it stays empty */
     plait_pool *pool;
 };
 
 enum pl_pool_state { PL_POOL_OPEN = 0, PL_POOL_CLOSING = 1, PL_POOL_ENDING = 2 };
+
+/* In the count of callers: someone waits for it to become 0. */
+#define PL_CALLERS_WAITED UINT32_C(0x80000000)
 
 struct plait_pool {
     uint32_t state; /* atomic: enum pl_pool_state */
@@ -117,8 +123,9 @@ struct plait_pool {
 
     plait_lock manage;  /* seats and repairs: one reconciler at a time */
     uint32_t jobs_free; /* atomic: futex of callers that found all jobs taken; a count of frees */
-    uint32_t hopeless;  /* under manage: workers end in their initializer */
+    uint32_t callers;   /* atomic: calls of plait_map in progress; futex of who closes */
     uint64_t serial;    /* atomic: jobs opened so far */
+    void *block;        /* what plait_alloc gave; the pool itself is aligned to a cache line */
 
     struct pl_job *jobs[PL_POOL_JOBS]; /* made when first needed. Atomic */
     struct pl_seat seat[];
@@ -144,30 +151,44 @@ static inline uint64_t pl_claim_word(enum pl_claim_state state, uint32_t owner, 
     return (uint64_t)state << 60 | (uint64_t)owner << 31 | items;
 }
 
+static inline uint64_t pl_running_word(uint64_t serial, uint32_t claim)
+{
+    return serial << 12 | (claim + 1);
+}
+
+static inline uint64_t pl_running_serial(uint64_t running)
+{
+    return (running & ~(PL_RUNNING_MARKED | PL_RUNNING_SENT)) >> 12;
+}
+
 /* --- job.c --- */
 
 /* Claims items of an open job for the calling worker and runs them; false if there are none. */
 bool pl_job_work(struct pl_job *job, struct pl_seat *seat);
 
-/* Whether every item is done, or the job was stopped and nobody runs one. */
+/* Whether every item is done. */
 bool pl_job_is_complete(struct pl_job *job);
+
+/* Wakes the caller if the job is complete. */
+void pl_job_tell(struct pl_job *job);
 
 /* Items done so far, about. */
 uint64_t pl_job_progress(struct pl_job *job, struct plait_pool *pool);
 
-/* Notes that an item failed. */
-void pl_job_fail(struct pl_job *job, uint64_t item, int code);
+/* Notes that an item of a claim has failed. By whoever has the claim. */
+void pl_claim_fail(struct pl_claim *claim, uint64_t item, int code);
 
-/* Reads the first failure: false if none. */
-bool pl_job_failure(struct pl_job *job, uint64_t *ret_item, int *ret_code);
-
-/* Wakes the caller if the job is complete. */
-void pl_job_tell(struct pl_job *job);
+/* Adds up what failed: how many, and if any the first with its code. */
+uint64_t pl_job_failures(struct pl_job *job, uint64_t *ret_item, int *ret_code);
 
 /* --- seat.c --- */
 
 /* The life of a pool worker; its argument is its seat. */
 int pl_seat_main(void *seat);
+
+/* Takes a job off a seat, and wakes the caller if it waits for that. By the worker, or by the
+ * reconciler if that is dead. */
+void pl_seat_leave(struct pl_seat *seat, struct pl_job *job);
 
 /* Whether the calling worker is one of the pool's. */
 bool pl_seat_is_mine(const struct plait_pool *pool);
@@ -175,8 +196,12 @@ bool pl_seat_is_mine(const struct plait_pool *pool);
 /* --- reconcile.c --- */
 
 /* Brings the pool's seats in line with what is wanted: collects the dead, gives their items back or
- * fails them, starts replacements. 0; negative if no worker is left and none can be started. */
+ * fails them, starts replacements. How many it collected or started; negative if no worker is left
+ * and none can be started. */
 int pl_pool_reconcile(struct plait_pool *pool);
+
+/* Stops those who run items of a call: processes are killed, threads cancelled. */
+void pl_pool_interrupt(struct plait_pool *pool, uint64_t serial);
 
 /* Ids of the workers now seated, for watching their hearts; how many. */
 int pl_pool_ids(struct plait_pool *pool, uint32_t *ids, int most);

@@ -11,18 +11,20 @@
 #include <stdio.h>
 #include <string.h>
 
+enum {
+    LAST_WAY = 1000 * 1000 * 1000
+}; /* ns that a worker that has ended gets to leave its process */
+
 /* --- what a dead worker had in hand --- */
 
-/* How often this item has killed, with this time. */
-static uint32_t count_death(struct pl_job *job, uint64_t item)
+/* Whether the item a worker died of is to be failed now. */
+static bool is_given_up(struct pl_job *job, struct pl_claim *claim, bool first_again)
 {
-    for (uint32_t i = 0; i < job->n_troubles; i++)
-        if (job->trouble[i].item == item)
-            return ++job->trouble[i].deaths;
-    if (job->n_troubles == PL_TROUBLES)
-        return UINT32_MAX; /* a job that kills so often gets no more second chances */
-    job->trouble[job->n_troubles++] = (struct pl_trouble){.item = item, .deaths = 1};
-    return 1;
+    claim->deaths = first_again ? claim->deaths + 1 : 1;
+    if (claim->deaths > job->retries)
+        return true;
+    job->retried++;
+    return false;
 }
 
 /* Lets go of a dead worker's claim: what was done stays done, the item it died of is failed or left
@@ -32,30 +34,31 @@ static void reopen(struct pl_job *job, const struct pl_seat *seat, uint32_t k, u
     struct pl_claim *claim = &job->claim[k];
     uint64_t start = pl_load_relaxed(&claim->start), items = pl_claim_items(word);
     /* A:seat.item, pairs with run_item. */
-    bool was_in = pl_load_acquire(&seat->job) == job && pl_load_acquire(&seat->running) == k + 1;
-    uint64_t item = pl_load_acquire(&seat->item);
+    uint64_t running = pl_load_acquire(&seat->running), item = pl_load_acquire(&seat->item);
+    bool was_in = (running & 0xfff) == k + 1;
     uint32_t first = was_in ? (uint32_t)(item - start) : claim->first;
-    if (was_in && first < items && !pl_load_relaxed(&job->stop)) {
-        if (!seat->shot && count_death(job, item) > job->retries) {
-            pl_job_fail(job, item, PLAIT_EDIED);
+    bool failed_before = (uint32_t)pl_load_acquire(&claim->failed) == first + 1;
+    if (was_in && first < items) {
+        if (failed_before) { /* it was through with it, just not past it */
             first++;
-        } else {
-            job->retried++;
+        } else if (is_given_up(job, claim, first == claim->first)) {
+            pl_claim_fail(claim, item, PLAIT_EDIED);
+            first++;
         }
+        if (first != item - start)
+            claim->deaths = 0;
     }
     claim->first = first;
-    if (first < items) {
+    if (first < items)
         pl_fetch_add_acq_rel(&job->reopened, 1u);
-        pl_store_seq_cst(&claim->word, pl_claim_word(PL_CLAIM_OPEN, 0, items));
-    } else {
-        pl_store_seq_cst(&claim->word, pl_claim_word(PL_CLAIM_DONE, 0, items));
-    }
+    pl_store_seq_cst(&claim->word,
+                     pl_claim_word(first < items ? PL_CLAIM_OPEN : PL_CLAIM_DONE, 0, items));
 }
 
-/* Goes through an open job for claims of the dead worker of a seat. */
+/* Goes through the job that a dead worker's seat shows, which therefore stays, for its claims. */
 static void clear_job(struct pl_job *job, const struct pl_seat *seat, const plait_blame *blame)
 {
-    if (!blame->returned && !seat->shot) {
+    if (!blame->returned) {
         job->deaths++;
         job->blame = *blame;
     }
@@ -63,7 +66,8 @@ static void clear_job(struct pl_job *job, const struct pl_seat *seat, const plai
         uint64_t word = pl_load_acquire(&job->claim[k].word);
         if (pl_claim_state(word) == PL_CLAIM_NONE)
             break;
-        if (pl_claim_state(word) == PL_CLAIM_TAKEN && pl_claim_owner(word) == seat->id)
+        if (pl_claim_state(word) == PL_CLAIM_TAKEN &&
+            pl_claim_owner(word) == pl_load_relaxed(&seat->id))
             reopen(job, seat, k, word);
     }
     pl_job_tell(job);
@@ -71,14 +75,12 @@ static void clear_job(struct pl_job *job, const struct pl_seat *seat, const plai
 
 static void clear_seat(struct plait_pool *pool, struct pl_seat *seat, const plait_blame *blame)
 {
-    for (int j = 0; j < PL_POOL_JOBS; j++) {
-        struct pl_job *job = pl_load_acquire(&pool->jobs[j]);
-        if (job && (pl_load_acquire(&job->serial) & 1))
-            clear_job(job, seat, blame);
-    }
-    pl_store_release(&seat->job, NULL);
-    pl_store_release(&seat->running, 0u);
-    seat->shot = false;
+    struct pl_job *job = pl_load_acquire(&seat->job);
+    if (job && (pl_load_seq_cst(&job->serial) & 1))
+        clear_job(job, seat, blame);
+    pl_store_release(&seat->running, UINT64_C(0));
+    if (job)
+        pl_seat_leave(seat, job);
     seat->worker = (plait_worker){0, 0};
     pl_store_relaxed(&seat->id, 0u);
     pl_pool_call(pool); /* the idle may have something to do again */
@@ -93,19 +95,33 @@ static bool has_ended(const struct pl_seat *seat)
     plait_blame blame;
     if (plait_state(seat->worker) == PLAIT_STATE_NEW)
         return plait_exit_status(seat->worker, &blame) != PLAIT_EBUSY;
-    return pl_is_dead(seat->id);
+    return pl_is_dead(pl_load_relaxed(&seat->id));
 }
 
-static void collect_dead(struct plait_pool *pool, struct pl_seat *seat)
+/* A worker has ended when its first thread has; a process that goes on after that (pthread_exit or
+ * exec within an item) is no use to the pool. */
+static void join_or_kill(const struct pl_seat *seat, plait_blame *ret)
+{
+    int rc = pl_worker_join_certainly(seat->worker, ret, plait_now() + LAST_WAY);
+    if (rc == PLAIT_ETIMEDOUT) {
+        plait_kill(seat->worker);
+        rc = pl_worker_join_certainly(seat->worker, ret, PL_NEVER);
+    }
+    if (rc < 0)
+        *ret = (plait_blame){.worker = seat->worker, .status = -1};
+}
+
+/* True if there was one to collect. */
+static bool collect_dead(struct plait_pool *pool, struct pl_seat *seat)
 {
     plait_blame blame;
-    if (!seat->id || !has_ended(seat))
-        return;
-    if (pl_worker_join_certainly(seat->worker, &blame) < 0)
-        blame = (plait_blame){.worker = seat->worker, .status = -1};
-    if (blame.returned && blame.status < 0)
-        pool->hopeless++;
+    if (!pl_load_relaxed(&seat->id) || !has_ended(seat))
+        return false;
+    join_or_kill(seat, &blame);
+    if (pool->initializer && !pl_load_acquire(&seat->ready))
+        seat->given_up = true; /* another would fail as well, and another */
     clear_seat(pool, seat, &blame);
+    return true;
 }
 
 static int fill_seat(struct plait_pool *pool, struct pl_seat *seat)
@@ -114,28 +130,32 @@ static int fill_seat(struct plait_pool *pool, struct pl_seat *seat)
     snprintf(name, sizeof name, "%s-%d", pool->name, (int)(seat - pool->seat) + 1);
     plait_options options = {.name = name, .daemon = true, .stack_size = pool->stack_size};
     seat->pool = pool;
+    pl_store_relaxed(&seat->ready, 0u);
     int rc = plait_start(&seat->worker, (int)pool->kind, pl_seat_main, seat, &options);
     if (rc == 0)
-        pl_store_relaxed(&seat->id, pl_load_relaxed(&pl_slot_find(seat->worker)->id));
+        pl_store_relaxed(&seat->id, pl_load_relaxed(&pl_slot_at(seat->worker.slot)->id));
     return rc;
 }
 
+/* Under manage. */
 static int reconcile(struct plait_pool *pool)
 {
-    int rc = 0;
-    uint32_t alive = 0;
+    int rc = 0, changes = 0;
+    uint32_t alive = 0, given_up = 0;
     for (uint32_t s = 0; s < pool->n_seats; s++) {
         struct pl_seat *seat = &pool->seat[s];
-        collect_dead(pool, seat);
-        bool wanted = pl_load_acquire(&pool->state) != PL_POOL_ENDING &&
-                      s + pool->hopeless < pool->n_seats && rc == 0;
-        if (!seat->id && wanted)
+        changes += collect_dead(pool, seat);
+        bool wanted = pl_load_acquire(&pool->state) != PL_POOL_ENDING && !seat->given_up;
+        if (!pl_load_relaxed(&seat->id) && wanted && rc == 0) {
             rc = fill_seat(pool, seat);
-        alive += seat->id != 0;
+            changes += rc == 0;
+        }
+        alive += pl_load_relaxed(&seat->id) != 0;
+        given_up += seat->given_up;
     }
     if (alive > 0)
-        return 0;
-    return rc < 0 ? rc : pool->hopeless ? PLAIT_EDIED : 0;
+        return changes;
+    return rc < 0 ? rc : given_up > 0 ? PLAIT_EDIED : PLAIT_ECLOSED;
 }
 
 int pl_pool_reconcile(struct plait_pool *pool)
@@ -144,6 +164,28 @@ int pl_pool_reconcile(struct plait_pool *pool)
     int rc = reconcile(pool);
     plait_lock_release(&pool->manage);
     return rc;
+}
+
+static void interrupt_seat(struct plait_pool *pool, struct pl_seat *seat, uint64_t serial)
+{
+    uint64_t running = pl_load_seq_cst(&seat->running); /* pair job.stop */
+    if (!running || (running & PL_RUNNING_MARKED) || pl_running_serial(running) != serial ||
+        !pl_cas_acq_rel(&seat->running, &running, running | PL_RUNNING_MARKED))
+        return;
+    if (pool->kind == PLAIT_PROCESS) {
+        plait_kill(seat->worker);
+    } else {
+        plait_cancel(seat->worker);
+        pl_fetch_or_acq_rel(&seat->running, PL_RUNNING_SENT);
+    }
+}
+
+void pl_pool_interrupt(struct plait_pool *pool, uint64_t serial)
+{
+    pl_lock_acquire_certainly(&pool->manage);
+    for (uint32_t s = 0; s < pool->n_seats; s++)
+        interrupt_seat(pool, &pool->seat[s], serial);
+    plait_lock_release(&pool->manage);
 }
 
 int pl_pool_ids(struct plait_pool *pool, uint32_t *ids, int most)

@@ -4,9 +4,8 @@
 
 #define SOMEONE_SLEEPS UINT32_C(1)
 
-/* Leaves a job. A caller that has closed it may be waiting for that; the job's memory is the pool's,
- * so a look at it after leaving is safe. */
-static void leave(struct pl_seat *seat, struct pl_job *job)
+/* The job's memory is the pool's, so a look at it after leaving is safe. */
+void pl_seat_leave(struct pl_seat *seat, struct pl_job *job)
 {
     pl_store_seq_cst(&seat->job, NULL);
     if (pl_load_seq_cst(&job->serial) & 1)
@@ -25,7 +24,7 @@ static bool enter(struct pl_seat *seat, struct pl_job *job)
     /* A:job.serial, pairs with open_job in map.c: an open job is ready. */
     if (pl_load_seq_cst(&job->serial) & 1)
         return true;
-    leave(seat, job);
+    pl_seat_leave(seat, job);
     return false;
 }
 
@@ -43,7 +42,7 @@ static bool work_somewhere(struct plait_pool *pool, struct pl_seat *seat)
             here = true;
         if (here)
             pl_job_tell(job);
-        leave(seat, job);
+        pl_seat_leave(seat, job);
         worked |= here;
     }
     return worked;
@@ -78,22 +77,13 @@ void pl_pool_call(struct plait_pool *pool)
         pl_unpark(&pool->work, (int)pool->n_seats);
 }
 
-static bool has_open_job(struct plait_pool *pool)
-{
-    for (int j = 0; j < PL_POOL_JOBS; j++) {
-        struct pl_job *job = pl_load_acquire(&pool->jobs[j]);
-        if (job && (pl_load_acquire(&job->serial) & 1))
-            return true;
-    }
-    return false;
-}
-
 /* Whether there is nothing left to stay for. While a call is in progress a worker stays, though all
  * is claimed: another may die. */
 static bool may_go(struct plait_pool *pool)
 {
     enum pl_pool_state state = (enum pl_pool_state)pl_load_acquire(&pool->state);
-    return state == PL_POOL_ENDING || (state == PL_POOL_CLOSING && !has_open_job(pool));
+    return state == PL_POOL_ENDING || (state == PL_POOL_CLOSING &&
+                                       (pl_load_acquire(&pool->callers) & ~PL_CALLERS_WAITED) == 0);
 }
 
 static int work_until_closed(struct plait_pool *pool, struct pl_seat *seat)
@@ -121,6 +111,7 @@ int pl_seat_main(void *arg)
         if (rc < 0)
             return rc;
     }
+    pl_store_release(&seat->ready, 1u);
     return work_until_closed(pool, seat);
 }
 

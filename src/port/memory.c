@@ -26,14 +26,25 @@ static bool file_may_be(uint64_t size)
            (limit.rlim_cur == RLIM_INFINITY || size <= limit.rlim_cur);
 }
 
+int pl_descriptor_above_streams(int fd)
+{
+    if (fd < 0 || fd > STDERR_FILENO)
+        return fd;
+    int moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    int rc = moved < 0 ? -errno : moved;
+    close(fd);
+    return rc;
+}
+
 int pl_memory_file(uint64_t size)
 {
     int saved = errno, rc = 0;
     if (!file_may_be(size))
         return -EFBIG;
     int fd = memfd_create("plait", MFD_CLOEXEC);
+    fd = fd < 0 ? -errno : pl_descriptor_above_streams(fd);
     if (fd < 0) {
-        rc = -errno;
+        rc = fd;
     } else if (ftruncate(fd, (off_t)size) < 0) {
         rc = -errno;
         close(fd);
@@ -52,6 +63,9 @@ int pl_memory_map(int fd, void *place, uint64_t size)
     } else if (got != place) { /* a kernel before 4.17 takes the place for a hint */
         munmap(got, size);
         rc = -EEXIST;
+    } else {
+        /* A core dump would have the kernel make every page there could be, to write it out. */
+        madvise(place, size, MADV_DONTDUMP);
     }
     errno = saved;
     return rc;

@@ -5,11 +5,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Moves a descriptor that has just been made out of the way of the standard streams, which a program
+ * may have closed: what is printed to them must not end up in it. The descriptor to use, or -errno. */
+int pl_descriptor_above_streams(int fd);
+
 /* A nameless, close-on-exec shared file of `size` bytes without pages. The descriptor, or a
  * negative errno. Never raises SIGXFSZ. */
 int pl_memory_file(uint64_t size);
 
-/* Maps `size` bytes of `fd` shared, exactly at `place`. 0; -EEXIST if the place is taken; else a
+/* Maps `size` bytes of `fd` shared, exactly at `place`; left out of core dumps. 0; -EEXIST if the place is taken; else a
  * negative errno. */
 int pl_memory_map(int fd, void *place, uint64_t size);
 

@@ -2,6 +2,7 @@
 #include "port/process.h"
 
 #include "base/clock.h"
+#include "port/memory.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -191,13 +192,18 @@ bool pl_process_gone(int tid)
     return gone;
 }
 
+/* The descriptor that ties this process to its parent, and its pipe. */
+static int tie = -1;
+static uint64_t tie_inode;
+
+/* Names the pipe behind a descriptor; 0 if it is none that this user can open anew. */
 static uint64_t inode_of(int fd)
 {
     struct stat st;
     int saved = errno;
-    uint64_t inode = fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode) ? (uint64_t)st.st_ino : 0;
+    bool fifo = fd >= 0 && fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode) && st.st_uid == geteuid();
     errno = saved;
-    return inode;
+    return fifo ? (uint64_t)st.st_ino : 0;
 }
 
 int pl_lifeline_make(struct pl_lifeline *ret)
@@ -208,10 +214,24 @@ int pl_lifeline_make(struct pl_lifeline *ret)
         errno = saved;
         return error;
     }
-    ret->read_end = ends[0];
-    ret->write_end = ends[1];
-    ret->inode = inode_of(ends[0]);
+    ret->read_end = pl_descriptor_above_streams(ends[0]);
+    ret->write_end = pl_descriptor_above_streams(ends[1]);
+    errno = saved;
+    if (ret->read_end < 0 || ret->write_end < 0) {
+        close(ret->read_end);
+        close(ret->write_end);
+        ret->read_end = ret->write_end = -1;
+        return -EMFILE;
+    }
+    ret->inode = inode_of(ret->read_end);
     return 0;
+}
+
+void pl_lifeline_untie(void)
+{
+    if (tie >= 0 && inode_of(tie) == tie_inode)
+        close(tie);
+    tie = -1;
 }
 
 bool pl_lifeline_is_whole(const struct pl_lifeline *line)
@@ -242,6 +262,7 @@ void pl_lifeline_tie(const struct pl_lifeline *parents)
     snprintf(path, sizeof path, "/proc/self/fd/%d", parents->read_end);
     pid_t parent = getppid();
     close(parents->write_end); /* first, so that there is a descriptor to be had */
+    pl_lifeline_untie();
     int own = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (own < 0) {
         /* No /proc: the second best follows the forking thread. */
@@ -252,6 +273,8 @@ void pl_lifeline_tie(const struct pl_lifeline *parents)
         return;
     }
     close(parents->read_end);
+    tie = own;
+    tie_inode = inode_of(own);
     fcntl(own, F_SETOWN, getpid());
     fcntl(own, F_SETSIG, SIGKILL);
     fcntl(own, F_SETFL, O_ASYNC | O_NONBLOCK);

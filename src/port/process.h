@@ -55,12 +55,15 @@ struct pl_lifeline {
 /* 0 or -errno. */
 int pl_lifeline_make(struct pl_lifeline *ret);
 
-/* Whether both descriptors are still the pipe's. */
+/* Whether both descriptors are still the pipe's, and this user may open it anew. */
 bool pl_lifeline_is_whole(const struct pl_lifeline *line);
 
 /* In the child: to be killed when the parent dies. Closes the inherited ends. If the parent is dead
  * already, does not return. */
 void pl_lifeline_tie(const struct pl_lifeline *parents);
+
+/* In a forked child: lets go of the tie that its parent had to its own parent. */
+void pl_lifeline_untie(void);
 
 /* In the child: drops the inherited ends. */
 void pl_lifeline_drop(const struct pl_lifeline *parents);

@@ -52,12 +52,12 @@ int plait_checkpoint(void)
     return pl_self.slot ? pl_cancel_take() : 0;
 }
 
-/* On kernels that refuse pidfds: a child of ours keeps its pid until we collect it. */
-static int send_to_child(struct pl_slot *slot, int signal)
+/* Where no pidfd is to be had: a child of ours keeps its pid until we collect it. */
+static int send_without_handle(struct pl_slot *slot, int signal, int why)
 {
     int pid = pl_load_acquire(&slot->pid);
     if (!pl_slot_is_child_of(slot, (int32_t)getpid()))
-        return PLAIT_ENOTSUP;
+        return why == -EMFILE || why == -ENFILE ? PLAIT_EMFILE : PLAIT_ENOTSUP;
     if (!pl_process_lives(pid, pl_load_relaxed(&slot->birth)))
         return PLAIT_ESRCH;
     return kill(pid, signal) < 0 ? PLAIT_ESRCH : 0;
@@ -71,12 +71,10 @@ static int send_to(struct pl_slot *slot, int signal)
     if (pid <= 0) /* listed already, not forked yet */
         return PLAIT_EBUSY;
     int handle = pl_process_open(pid);
-    if (handle == -EMFILE || handle == -ENFILE)
-        return PLAIT_EMFILE;
-    if (handle == -ENOSYS || handle == -EPERM)
-        return send_to_child(slot, signal);
-    if (handle < 0)
+    if (handle == -ESRCH || handle == -EINVAL)
         return PLAIT_ESRCH;
+    if (handle < 0)
+        return send_without_handle(slot, signal, handle);
     bool same = pl_process_lives(pid, pl_load_relaxed(&slot->birth));
     int rc = same ? pl_process_signal(handle, signal) : -ESRCH;
     close(handle);
@@ -85,14 +83,15 @@ static int send_to(struct pl_slot *slot, int signal)
 
 static int signal_worker(plait_worker worker, int signal)
 {
-    struct pl_slot *slot;
-    int rc = find_running(worker, &slot);
-    if (rc < 0)
-        return rc;
+    if (worker.slot == 0)
+        return PLAIT_EINVAL;
+    struct pl_slot *slot = pl_slot_find(worker);
+    if (!slot || pl_life_of(pl_load_acquire(&slot->life)) == PL_JOINED)
+        return PLAIT_ESTALE;
     if (slot->kind != PLAIT_PROCESS)
         return PLAIT_ENOTSUP;
     int saved = errno;
-    rc = send_to(slot, signal);
+    int rc = send_to(slot, signal);
     errno = saved;
     return rc;
 }

@@ -1,6 +1,7 @@
 /* The orderly end of a process: as Python's, non-daemonic workers are waited for, daemonic processes
  * get SIGTERM and are waited for, daemonic threads are left behind. */
 #include "base/atomic.h"
+#include "base/clock.h"
 #include "park/park.h"
 #include "worker/worker_internal.h"
 
@@ -35,10 +36,10 @@ void pl_worker_finish_all(void)
     if (!pl_arena || pl_self_known() < 0)
         return;
     while (find_own(0, 1u << PLAIT_THREAD | 1u << PLAIT_PROCESS, &w))
-        pl_worker_join_certainly(w, NULL);
+        pl_worker_join_certainly(w, NULL, PL_NEVER);
     while (find_own(PL_FLAG_DAEMON, 1u << PLAIT_PROCESS, &w)) {
         plait_terminate(w);
-        pl_worker_join_certainly(w, NULL);
+        pl_worker_join_certainly(w, NULL, PL_NEVER);
     }
 }
 

@@ -58,11 +58,13 @@ static int wait_for_end(struct pl_slot *slot, uint32_t generation, struct pl_wai
 static int wait_for_zombie(struct pl_slot *slot, const struct pl_wait *wait)
 {
     enum { LOOK_EVERY = 20 * 1000 * 1000 };
+    int saved = errno;
     int64_t look = plait_now() + LOOK_EVERY;
     int rc =
         pl_process_wait(pl_load_acquire(&slot->pid), look < wait->deadline ? look : wait->deadline);
     if (rc == -ENOSYS)
         usleep(1000);
+    errno = saved;
     if (rc == 0)
         return 0;
     rc = wait->uncancellable ? 0 : pl_cancel_take();
@@ -150,10 +152,11 @@ int plait_join(plait_worker worker, plait_blame *ret, int64_t timeout)
     return rc < 0 ? rc : join_checked(worker, ret, &wait);
 }
 
-int pl_worker_join_certainly(plait_worker worker, plait_blame *ret)
+int pl_worker_join_certainly(plait_worker worker, plait_blame *ret, int64_t deadline)
 {
     struct pl_wait wait;
     pl_wait_begin(&wait, PL_WAIT_JOIN, PLAIT_FOREVER);
+    wait.deadline = deadline;
     wait.uncancellable = true;
     return join_checked(worker, ret, &wait);
 }

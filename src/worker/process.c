@@ -34,6 +34,7 @@ static void let_go_in_child(void)
     pthread_mutex_unlock(&lifeline_lock);
     if (forking)
         return;
+    pl_lifeline_untie();
     pl_lifeline_drop(&lifeline);
     lifeline = no_lifeline;
 }
@@ -58,10 +59,12 @@ static void take_position(struct pl_slot *slot)
     struct pl_lifeline parents = lifeline;
     lifeline = no_lifeline;
     pl_store_release(&slot->pid, (int32_t)getpid());
-    if (pl_load_relaxed(&slot->flags) & PL_FLAG_DETACHED)
+    if (pl_load_relaxed(&slot->flags) & PL_FLAG_DETACHED) {
+        pl_lifeline_untie();
         pl_lifeline_drop(&parents);
-    else
+    } else {
         pl_lifeline_tie(&parents);
+    }
     forking = false;
 }
 
@@ -93,10 +96,10 @@ int pl_process_start(struct pl_slot *slot)
     pl_child_reap_forgotten();
     /* What lies in the buffers would be written twice. The standard streams only: another thread
      * may be reading from any other, and hold its lock. */
+    int saved = errno;
     fflush(stdout);
     fflush(stderr);
     forking = true;
-    int saved = errno;
     pid_t pid = fork();
     if (pid == 0)
         child_main(slot);

@@ -6,6 +6,7 @@
 #include "base/panic.h"
 #include "worker/worker_internal.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -37,6 +38,7 @@ int pl_thread_start(struct pl_slot *slot, size_t stack_size)
 {
     pthread_attr_t attr;
     pthread_t thread;
+    int saved = errno;
     pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     int rc = stack_size ? pthread_attr_setstacksize(&attr, stack_size) : 0;
@@ -44,5 +46,6 @@ int pl_thread_start(struct pl_slot *slot, size_t stack_size)
     if (rc == 0)
         rc = pthread_create(&thread, &attr, thread_main, slot);
     pthread_attr_destroy(&attr);
+    errno = saved;
     return rc == 0 ? 0 : rc == EINVAL ? PLAIT_EINVAL : PLAIT_EAGAIN;
 }

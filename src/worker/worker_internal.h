@@ -19,8 +19,9 @@ int pl_child_reap(struct pl_slot *slot);
  * The ending must be filled in before, as far as it is known. */
 void pl_child_finish(struct pl_slot *slot, uint32_t generation);
 
-/* Joins whatever is asked of the caller meanwhile; for repair and exit. As plait_join. */
-int pl_worker_join_certainly(plait_worker worker, plait_blame *ret);
+/* Joins whatever is asked of the caller meanwhile, until an instant; for repair and exit. As
+ * plait_join. */
+int pl_worker_join_certainly(plait_worker worker, plait_blame *ret, int64_t deadline);
 
 /* Collects the children that nobody of this process will join: detached, or joined by strangers. */
 void pl_child_reap_forgotten(void);
