@@ -19,7 +19,6 @@
 #include <limits.h>
 
 enum {
-    FIRST_NAP = 20 * 1000 * 1000,
     LONGEST_NAP = 1000 * 1000 * 1000,
     BLIND_NAP = 5 * 1000 * 1000, /* without futex_waitv */
     SWEEP_EVERY = 10 * 1000 * 1000,
@@ -33,14 +32,14 @@ int pl_wait_begin(struct pl_wait *wait, enum pl_wait_kind kind, int64_t timeout)
     *wait = (struct pl_wait){
         .kind = kind,
         .deadline = timeout == PLAIT_NOWAIT ? 0 : pl_deadline(timeout),
-        .nap = FIRST_NAP,
+        .nap = PL_FIRST_NAP,
     };
     return 0;
 }
 
 void pl_wait_renew(struct pl_wait *wait)
 {
-    *wait = (struct pl_wait){.kind = wait->kind, .deadline = wait->deadline, .nap = FIRST_NAP};
+    *wait = (struct pl_wait){.kind = wait->kind, .deadline = wait->deadline, .nap = PL_FIRST_NAP};
 }
 
 /* --- cancellation --- */

@@ -20,6 +20,9 @@
 
 #include "registry/registry.h"
 
+/* ns after which a sleeper first looks around by itself; later naps are longer. */
+enum { PL_FIRST_NAP = 20 * 1000 * 1000 };
+
 /* Workers whose deaths one sleeper can watch at once, besides the holder. */
 enum { PL_WATCH_MOST = 124 };
 
