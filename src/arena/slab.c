@@ -15,21 +15,25 @@ enum {
     SHED_MOST = 2,     /* empty chunks to give up per rotation */
     ADOPT_SCAN = 4096, /* states to look at for an ownerless chunk */
     ADOPT_PEEK = 16,   /* ownerless chunks to look into */
+    HINT_MASK = PL_MOST_CHUNKS,
 };
 
 _Static_assert(sizeof pl_arena->orphans / sizeof pl_arena->orphans[0] == PL_CLASSES, "one each");
 
 /* --- the books of one chunk; the caller owns it --- */
 
-static void collect_word(struct pl_chunk *record, uint32_t word)
+/* The mask is against a block freed twice, the second time so late that the chunk has become one of
+ * larger blocks in between. */
+static void collect_word(struct pl_chunk *record, unsigned class, uint32_t word)
 {
     /* A:slab.freed, pairs with pl_slab_free_remote: the old owner of the block has done with it. */
     uint64_t freed = pl_load_acquire(&record->freed[word]);
     if (freed == 0)
         return;
     uint64_t avail = pl_load_relaxed(&record->avail[word]);
-    pl_store_release(&record->avail[word], avail | freed);
-    record->used -= (uint32_t)__builtin_popcountl(freed & ~avail);
+    uint64_t more = freed & ~avail & pl_class_mask(&pl_classes[class], word);
+    pl_store_release(&record->avail[word], avail | more);
+    record->used -= (uint32_t)__builtin_popcountl(more);
     pl_fetch_and_acq_rel(&record->freed[word], ~freed);
 }
 
@@ -38,7 +42,7 @@ static bool collect(uint32_t chunk, unsigned class)
 {
     struct pl_chunk *record = pl_record_at(chunk);
     for (uint32_t w = 0; w < pl_classes[class].words; w++)
-        collect_word(record, w);
+        collect_word(record, class, w);
     return record->used < pl_classes[class].blocks;
 }
 
@@ -125,15 +129,23 @@ void pl_slab_retire(uint32_t chunk, unsigned class)
 /* Where to look: the next chunk, and how many from there on may be ownerless. A count of them would
  * drift with each death beside it; this only says where nobody need look, and may say too much. It
  * is written after the state; a worker that dies in between, or that found something and could not
- * say so, is made up for by its recoverer (pl_slab_look_everywhere). */
-static uint64_t hint_from(uint32_t chunk, uint32_t chunks)
+ * say so, is made up for by its recoverer (pl_slab_look_everywhere). `change` tells two writings of
+ * the same apart: else who ends a search could wipe out news of the place where it began. */
+static uint64_t hint(uint32_t chunk, uint32_t left, uint64_t last)
 {
-    return (uint64_t)chunk << 32 | chunks;
+    return (uint64_t)(chunk & HINT_MASK) << 23 | left | ((last >> 46) + 1) << 46;
 }
 
 static void look_from(uint32_t chunk, unsigned class)
 {
-    pl_store_release(&pl_arena->orphans[class], hint_from(chunk, UINT32_MAX));
+    uint64_t last = pl_load_relaxed(&pl_arena->orphans[class]);
+    while (!pl_cas_acq_rel(&pl_arena->orphans[class], &last, hint(chunk, HINT_MASK, last)))
+        ;
+}
+
+bool pl_slab_is_searched(unsigned class)
+{
+    return pl_load_relaxed(&pl_arena->orphans[class]) & HINT_MASK;
 }
 
 void pl_slab_look_everywhere(void)
@@ -240,10 +252,11 @@ static bool adopt_for_room(uint32_t chunk, unsigned class)
  * the rest for another time; stops looking once it has seen all and found none. */
 static uint32_t adopt_one(unsigned class, uint32_t most, uint32_t peek)
 {
-    uint64_t hint = pl_load_acquire(&pl_arena->orphans[class]), ownerless;
+    uint64_t last = pl_load_acquire(&pl_arena->orphans[class]);
+    uint64_t ownerless = pl_state(PL_CHUNK_SLAB, class, 0, 0);
     uint32_t ready = pl_chunks_ready(pl_arena), found = PL_NO_CHUNK, seen = 0, i;
-    uint32_t from = (uint32_t)(hint >> 32), left = (uint32_t)hint < ready ? (uint32_t)hint : ready;
-    ownerless = pl_state(PL_CHUNK_SLAB, class, 0, 0);
+    uint32_t from = (uint32_t)(last >> 23) & HINT_MASK, left = (uint32_t)last & HINT_MASK;
+    left = left < ready ? left : ready;
     for (i = 0; i < left && i < most && seen < peek && found == PL_NO_CHUNK; i++) {
         uint32_t chunk = (from + i) % ready;
         if (pl_load_relaxed(pl_state_at(chunk)) != ownerless)
@@ -253,8 +266,8 @@ static uint32_t adopt_one(unsigned class, uint32_t most, uint32_t peek)
             found = chunk;
     }
     if (i > 0)
-        pl_cas_acq_rel(&pl_arena->orphans[class], &hint,
-                       hint_from(from + i, seen ? UINT32_MAX : left - i));
+        pl_cas_acq_rel(&pl_arena->orphans[class], &last,
+                       hint(from + i, seen ? HINT_MASK : left - i, last));
     return found;
 }
 

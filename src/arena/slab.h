@@ -113,6 +113,9 @@ void pl_slab_orphan_of_dead(uint32_t chunk, uint64_t state);
 /* Makes all searches for ownerless chunks begin anew; after each recovery. */
 void pl_slab_look_everywhere(void);
 
+/* Whether the search for ownerless chunks of a class goes on. */
+bool pl_slab_is_searched(unsigned class);
+
 /* Looks everywhere for empty chunks to put back: ownerless ones and the caller's own. */
 void pl_slab_scavenge(void);
 

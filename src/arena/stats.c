@@ -145,7 +145,7 @@ static bool valid_chunk(uint32_t chunk, uint64_t state)
 static bool valid_hints(const uint32_t *orphans)
 {
     for (unsigned class = 0; class < PL_CLASSES; class ++)
-        if (orphans[class] > 0 && (uint32_t)pl_load_relaxed(&pl_arena->orphans[class]) == 0)
+        if (orphans[class] > 0 && !pl_slab_is_searched(class))
             return false;
     return true;
 }

@@ -21,7 +21,7 @@
 #include "port/mapping.h"
 #include "sync/lock_word.h"
 
-#include <unistd.h>
+#include <limits.h>
 
 enum { PATIENCE = 1000 * 1000 }; /* ns a sleeper waits before newcomers must let it pass */
 
@@ -120,7 +120,8 @@ static int sleep_on(plait_lock *lock, uint32_t seen, struct pl_wait *wait)
 static int give_up(plait_lock *lock, const struct pl_wait *wait, int why)
 {
     uint32_t seen = pl_load_relaxed(&lock->word_);
-    if (wait->slept && (seen & PL_ID_MASK) == 0 && (seen & PL_LOCK_WAITERS))
+    if (wait->slept &&
+        (seen & PL_ID_MASK) == 0) /* whatever the flags: fact 2 may have cleared them */
         pl_unpark(&lock->word_, 1);
     return why;
 }
@@ -173,6 +174,14 @@ int pl_lock_acquire_certainly(plait_lock *lock)
     return acquire_slow(lock, &wait);
 }
 
+/* Nobody was asleep: takes the flags off the free word (fact 2). With HUNGRY among them a newcomer may
+ * have gone to sleep on the free word just now, and has to be told that it need not. */
+static void clear_flags(plait_lock *lock, uint32_t kept)
+{
+    if (pl_cas_seq_cst(&lock->word_, &kept, 0u) && (kept & PL_LOCK_HUNGRY))
+        pl_unpark(&lock->word_, INT_MAX);
+}
+
 /* Frees the word, keeping its flags, and wakes one of those the flags speak of. */
 static __attribute__((noinline)) int release_slow(plait_lock *lock)
 {
@@ -186,7 +195,7 @@ static __attribute__((noinline)) int release_slow(plait_lock *lock)
         /* R:lock.word, pairs with plait_lock_acquire. */
     } while (!pl_cas_release(&lock->word_, &seen, kept));
     if (kept && pl_unpark(&lock->word_, 1) == 0)
-        pl_cas_relaxed(&lock->word_, &kept, 0u); /* fact 2 */
+        clear_flags(lock, kept);
     return 0;
 }
 

@@ -68,7 +68,7 @@ static int sleep_on(plait_semaphore *semaphore, struct pl_wait *wait)
 static int give_up(plait_semaphore *semaphore, const struct pl_wait *wait, int why)
 {
     uint32_t seen = pl_load_relaxed(&semaphore->word_);
-    if (wait->slept && (seen & SEM_VALUE) && (seen & SEM_WAITERS))
+    if (wait->slept && (seen & SEM_VALUE)) /* the flag may have been cleared behind us */
         pl_unpark(&semaphore->word_, 1);
     return why;
 }
