@@ -142,10 +142,11 @@ static void record_wait(uint32_t *word, const struct pl_wait *wait)
     pl_store_seq_cst(&slot->waits_on, word);
 }
 
-static void forget_wait(void)
+/* The word stays on record: should this worker die before it has used the wake-up, its recoverer wakes
+ * the others who sleep there. */
+static void end_wait(void)
 {
     pl_store_relaxed(&pl_self.slot->waits_kind, 0u);
-    pl_store_release(&pl_self.slot->waits_on, NULL);
 }
 
 /* After a nap that brought nothing: look around, sleep longer next time. */
@@ -189,7 +190,7 @@ int pl_park(uint32_t *word, uint32_t seen, struct pl_wait *wait)
     };
     record_wait(word, wait);
     bool chosen = sleep_once(&node, nap_end < wait->deadline ? nap_end : wait->deadline);
-    forget_wait();
+    end_wait();
     wait->slept = true;
     if (wait->holder && pl_is_dead(wait->holder)) {
         pl_recover(pl_slot_of(wait->holder));

@@ -98,7 +98,7 @@ struct pl_slot {
     /* The wait, written by the worker while it sleeps, read by anyone. */
     uint32_t waits_kind;   /* enum pl_wait_kind; 0 when running. Atomic */
     uint32_t waits_holder; /* id of the worker it waits for, 0 unknown. Atomic */
-    uint32_t *waits_on;    /* the word. Atomic */
+    uint32_t *waits_on;    /* the word, also of the last wait. Atomic */
     uint32_t *waking;      /* a shared word whose sleepers it is about to wake. Atomic */
     int64_t waits_since;   /* plait_now(). Atomic */
 

@@ -116,14 +116,32 @@ static int sleep_on(plait_lock *lock, uint32_t seen, struct pl_wait *wait)
     return rc;
 }
 
-/* Gives up; a wake-up that this worker may have been given meanwhile goes to the next. */
+/* The word is free, and its flags say that others come first: wakes one of them. If there is none - the
+ * hungry one has died or given up - takes the flags off and says true. */
+static bool flags_lie(plait_lock *lock, uint32_t seen)
+{
+    if ((seen & PL_ID_MASK) != 0 || pl_unpark(&lock->word_, 1) > 0)
+        return false;
+    return pl_cas_relaxed(&lock->word_, &seen, 0u);
+}
+
+/* Gives up; a wake-up that this worker may have been given meanwhile goes to the next (whatever the
+ * flags: fact 2 may have cleared them), and a free lock is left without flags that keep others out. */
 static int give_up(plait_lock *lock, const struct pl_wait *wait, int why)
 {
     uint32_t seen = pl_load_relaxed(&lock->word_);
-    if (wait->slept &&
-        (seen & PL_ID_MASK) == 0) /* whatever the flags: fact 2 may have cleared them */
-        pl_unpark(&lock->word_, 1);
+    if ((seen & PL_ID_MASK) == 0 && (wait->slept || seen))
+        flags_lie(lock, seen);
     return why;
+}
+
+/* The lock is not ours to take now. 0: look again; else why not to wait. */
+static int wait_longer(plait_lock *lock, uint32_t seen, struct pl_wait *wait)
+{
+    if (wait->deadline == 0)
+        return flags_lie(lock, seen) ? 0 : PLAIT_ETIMEDOUT;
+    int rc = sleep_on(lock, seen, wait);
+    return rc < 0 ? give_up(lock, wait, rc) : 0;
 }
 
 static int acquire_slow(plait_lock *lock, struct pl_wait *wait)
@@ -140,9 +158,9 @@ static int acquire_slow(plait_lock *lock, struct pl_wait *wait)
         int rc = seen & PL_ID_MASK ? inherit_if_lost(lock, seen, wait) : 0;
         if (rc != 0)
             return rc;
-        rc = wait->deadline == 0 ? PLAIT_ETIMEDOUT : sleep_on(lock, seen, wait);
+        rc = wait_longer(lock, seen, wait);
         if (rc < 0)
-            return give_up(lock, wait, rc);
+            return rc;
     }
 }
 

@@ -15,7 +15,10 @@
 #include <errno.h>
 #include <unistd.h>
 
-enum { LEARN = 50 * 1000 * 1000 }; /* ns a stranger waits for a dead process to become a zombie */
+enum {
+    LEARN = 50 * 1000 * 1000, /* ns a stranger waits for a dead process to become a zombie */
+    SOON = 1000 * 1000,       /* ns between looks at a worker that is just starting */
+};
 
 /* A process that this process has to collect. */
 static bool is_ours(const struct pl_slot *slot)
@@ -47,6 +50,9 @@ static int wait_for_end(struct pl_slot *slot, uint32_t generation, struct pl_wai
             died_unborn(slot, life))
             return 0;
         wait->holder = pl_load_relaxed(&slot->id);
+        if (pl_life_of(life) !=
+            PL_RUNNING) /* its heart is not to be watched yet: look again soon */
+            wait->nap = SOON;
         int rc = pl_park(pl_life_word(slot), (uint32_t)life, wait);
         if (rc < 0)
             return rc;
