@@ -54,9 +54,9 @@ typedef struct plait_map_failure {
     size_t item;       /* its index */
     size_t failed;     /* how many items failed in all */
     size_t retried;    /* how many runs were repeated after a death */
-    size_t deaths;     /* workers that died during the call */
+    size_t deaths;     /* workers that died at items of this call */
     int code;          /* what it returned, or PLAIT_EDIED; 0: no item failed */
-    plait_blame blame; /* the last worker that died during the call, if any did */
+    plait_blame blame; /* the last of these, if there was one */
 } plait_map_failure;
 
 /* A call of plait_map with everything that can be said. All zero but fn and n is legal. */
@@ -71,7 +71,8 @@ typedef struct plait_map_call {
                            they take */
     plait_map_failure *failure; /* filled on return if not NULL, also when all went well */
     void (*progress)(size_t done, size_t n, void *arg); /* called by the caller's thread, about ten
-                                                           times a second and at the end */
+                                                           times a second and at the end; `done`
+                                                           never goes back */
     void *progress_arg;
 } plait_map_call;
 

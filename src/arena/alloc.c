@@ -16,7 +16,7 @@
 
 /* --- allocating --- */
 
-static void *alloc_large(size_t size)
+__attribute__((noinline)) static void *alloc_large(size_t size)
 {
     uint32_t head, run;
     int rc = pl_large_begin(size, &head, &run);

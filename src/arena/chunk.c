@@ -24,7 +24,7 @@
 #include <string.h>
 
 enum {
-    UNBACK_FROM = 4,     /* a run of this many chunks gives its pages back at once */
+    UNBACK_FROM = 32,    /* a run of this many chunks gives its pages back at once */
     KEEP_AT_LEAST = 256, /* FREE chunks to keep, plus an eighth of all there ever were */
 };
 
@@ -266,11 +266,12 @@ uint32_t pl_run_tails(uint32_t head, uint32_t from)
     return n;
 }
 
-/* Whether a run keeps its pages for the next claim. The estimate may even be below zero. */
+/* Whether a run keeps its pages for the next claim: getting them again costs some microseconds
+ * each, a hundred times as much as zeroing them. The estimate may even be below zero. */
 static bool worth_keeping(uint32_t n)
 {
-    uint32_t most = KEEP_AT_LEAST + pl_load_relaxed(&pl_arena->chunks_ready) / 8;
-    return n < UNBACK_FROM && (int32_t)pl_load_relaxed(&pl_arena->chunks_free) < (int32_t)most;
+    int32_t most = (int32_t)(KEEP_AT_LEAST + pl_load_relaxed(&pl_arena->chunks_ready) / 8);
+    return n < UNBACK_FROM && (int32_t)(pl_load_relaxed(&pl_arena->chunks_free) + n) <= most;
 }
 
 static void put_row(uint32_t first, uint32_t n, bool sound)

@@ -133,7 +133,7 @@ struct pl_parker pl_thread_parker = {thread_sleep, thread_wake};
 
 /* --- parking --- */
 
-static void record_wait(uint32_t *word, const struct pl_wait *wait)
+void pl_wait_show(uint32_t *word, const struct pl_wait *wait)
 {
     struct pl_slot *slot = pl_self.slot;
     pl_store_relaxed(&slot->waits_kind, (uint32_t)wait->kind);
@@ -144,7 +144,7 @@ static void record_wait(uint32_t *word, const struct pl_wait *wait)
 
 /* The word stays on record: should this worker die before it has used the wake-up, its recoverer wakes
  * the others who sleep there. */
-static void end_wait(void)
+void pl_wait_hide(void)
 {
     pl_store_relaxed(&pl_self.slot->waits_kind, 0u);
 }
@@ -188,9 +188,9 @@ int pl_park(uint32_t *word, uint32_t seen, struct pl_wait *wait)
         .parker = pl_self.parker ? pl_self.parker : &pl_thread_parker,
         .wait = wait,
     };
-    record_wait(word, wait);
+    pl_wait_show(word, wait);
     bool chosen = sleep_once(&node, nap_end < wait->deadline ? nap_end : wait->deadline);
-    end_wait();
+    pl_wait_hide();
     wait->slept = true;
     if (wait->holder && pl_is_dead(wait->holder)) {
         pl_recover(pl_slot_of(wait->holder));

@@ -96,6 +96,11 @@ int pl_wait_begin(struct pl_wait *wait, enum pl_wait_kind kind, int64_t timeout)
 /* Begins a further wait with the same kind and deadline. */
 void pl_wait_renew(struct pl_wait *wait);
 
+/* Writes into the registry that this worker waits for the word; that it does so no longer. For waits
+ * that cannot be made by pl_park. */
+void pl_wait_show(uint32_t *word, const struct pl_wait *wait);
+void pl_wait_hide(void);
+
 /* A request to stop that is not delivered yet: takes it and says PLAIT_ECANCELED, else 0. */
 int pl_cancel_take(void);
 

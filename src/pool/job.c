@@ -155,7 +155,7 @@ static void run_item(struct pl_job *job, struct pl_claim *claim, struct pl_seat 
 static void forget_cancel(void)
 {
     struct pl_slot *slot = pl_self.slot;
-    uint32_t asked = pl_load_relaxed(&slot->cancel);
+    uint32_t asked = pl_load_acquire(&slot->cancel);
     if (__builtin_expect(asked != pl_load_relaxed(&slot->cancel_undone), 0)) {
         pl_store_relaxed(&slot->cancel_seen, asked);
         pl_store_relaxed(&slot->cancel_undone, asked);
@@ -189,14 +189,16 @@ static void run_claim(struct pl_job *job, struct pl_seat *seat, uint32_t k)
     struct pl_claim *claim = &job->claim[k];
     uint64_t word = pl_load_relaxed(&claim->word), start = pl_load_relaxed(&claim->start);
     uint64_t i = start + claim->first, end = start + pl_claim_items(word);
-    uint64_t mine = pl_running_word(pl_load_relaxed(&job->serial) | 1, k);
+    uint64_t mine = pl_running_word((pl_load_relaxed(&job->serial) - 1) | 1, k);
     int64_t began = plait_now();
     pl_store_relaxed(&seat->item, i);
     /* Pair job.stop with close_job: we show that we run, then look whether to stop; it says stop, then
      * looks who runs. */
     pl_store_seq_cst(&seat->running, mine);
-    for (; i < end && !pl_load_seq_cst(&job->stop); i++) {
-        forget_cancel();
+    for (; i < end; i++) {
+        forget_cancel(); /* first: a request that is seen here came before a stop that is seen below */
+        if (pl_load_seq_cst(&job->stop))
+            break;
         run_item(job, claim, seat, i);
     }
     pl_store_release(&seat->item, i);

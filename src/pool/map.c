@@ -171,6 +171,7 @@ static void show_progress(struct call *call)
     if (!what->progress)
         return;
     uint64_t done = call->base + pl_job_progress(call->job, call->pool);
+    done = done < what->n ? done : what->n - 1; /* all of them is for the end */
     call->shown = done > call->shown ? done : call->shown;
     what->progress(call->shown, what->n, what->progress_arg);
 }

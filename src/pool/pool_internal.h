@@ -101,6 +101,7 @@ struct pl_seat {
     plait_worker worker; /* zero: empty */
     uint32_t id;         /* its id as claims name it. Atomic */
     bool given_up;       /* its initializer failed: it stays empty */
+    uint32_t unready;    /* workers in a row that died before they were ready */
     plait_pool *pool;
 };
 

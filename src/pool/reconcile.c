@@ -111,6 +111,16 @@ static void join_or_kill(const struct pl_seat *seat, plait_blame *ret)
         *ret = (plait_blame){.worker = seat->worker, .status = -1};
 }
 
+/* A worker whose initializer failed is not replaced; nor is one after the third in a row that died
+ * before it was ready: it is the initializer that kills them, not chance. */
+static void note_readiness(struct pl_seat *seat, const plait_blame *blame)
+{
+    enum { MOST = 3 };
+    seat->unready = pl_load_acquire(&seat->ready) ? 0 : seat->unready + 1;
+    if (seat->unready && ((blame->returned && blame->status < 0) || seat->unready == MOST))
+        seat->given_up = true;
+}
+
 /* True if there was one to collect. */
 static bool collect_dead(struct plait_pool *pool, struct pl_seat *seat)
 {
@@ -118,8 +128,7 @@ static bool collect_dead(struct plait_pool *pool, struct pl_seat *seat)
     if (!pl_load_relaxed(&seat->id) || !has_ended(seat))
         return false;
     join_or_kill(seat, &blame);
-    if (pool->initializer && !pl_load_acquire(&seat->ready))
-        seat->given_up = true; /* another would fail as well, and another */
+    note_readiness(seat, &blame);
     clear_seat(pool, seat, &blame);
     return true;
 }
@@ -155,7 +164,9 @@ static int reconcile(struct plait_pool *pool)
     }
     if (alive > 0)
         return changes;
-    return rc < 0 ? rc : given_up > 0 ? PLAIT_EDIED : PLAIT_ECLOSED;
+    if (pl_load_acquire(&pool->state) == PL_POOL_ENDING)
+        return PLAIT_ECLOSED;
+    return rc < 0 ? rc : given_up > 0 ? PLAIT_EDIED : PLAIT_EAGAIN;
 }
 
 int pl_pool_reconcile(struct plait_pool *pool)

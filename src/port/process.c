@@ -132,14 +132,30 @@ uint64_t pl_process_birth(int pid)
     return birth;
 }
 
+/* Whether a process may be the one of that birth; what is not known (0) speaks for it. */
+static bool may_be_of(int pid, uint64_t birth)
+{
+    uint64_t now = birth ? pl_process_birth(pid) : 0;
+    return now == 0 || now == birth;
+}
+
+bool pl_process_has_ended(int handle)
+{
+    struct pollfd p = {.fd = handle, .events = POLLIN};
+    int saved = errno;
+    int rc = poll(&p, 1, 0);
+    errno = saved;
+    return rc == 1;
+}
+
 bool pl_process_lives(int pid, uint64_t birth)
 {
-    char state;
-    uint64_t start = 0;
-    int status, saved = errno;
-    int rc = read_stat(pid, &state, &start, &status);
-    errno = saved;
-    return rc == 0 && state != 'Z' && state != 'X' && (birth == 0 || birth == start);
+    int handle = pl_process_open(pid);
+    if (handle < 0)
+        return handle != -ESRCH && !pl_process_gone(pid) && may_be_of(pid, birth);
+    bool lives = !pl_process_has_ended(handle) && may_be_of(pid, birth);
+    close(handle);
+    return lives;
 }
 
 int pl_process_peek(int pid, uint64_t birth, int64_t patience, struct pl_process_end *ret)
@@ -147,8 +163,8 @@ int pl_process_peek(int pid, uint64_t birth, int64_t patience, struct pl_process
     char state;
     uint64_t start = 0;
     int status = 0, saved = errno;
-    if (patience > 0)
-        pl_process_wait(pid, plait_now() + patience);
+    if (pl_process_wait(pid, plait_now() + patience) == -ETIMEDOUT)
+        return -EAGAIN;
     int rc = read_stat(pid, &state, &start, &status);
     errno = saved;
     if (rc < 0)
@@ -167,7 +183,7 @@ int pl_process_reap(int pid, uint64_t birth, struct pl_process_end *ret)
 {
     siginfo_t info;
     struct rusage usage;
-    if (birth && pl_process_birth(pid) != birth)
+    if (!may_be_of(pid, birth))
         return -ECHILD;
     int rc = wait_once(pid, WEXITED | WNOHANG, &info, &usage);
     if (rc < 0)

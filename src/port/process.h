@@ -25,8 +25,12 @@ int pl_process_wait(int pid, int64_t deadline);
  * is no such process or no /proc. */
 uint64_t pl_process_birth(int pid);
 
-/* Whether the process with this pid and birth (0: whatever its birth) is there and not a zombie. */
+/* Whether the process with this pid and birth (0: whatever its birth) is there and some thread of it
+ * runs. Where the birth cannot be learned, the pid has to do. */
 bool pl_process_lives(int pid, uint64_t birth);
+
+/* Whether the process behind a handle has ended wholly, its first thread and all others. */
+bool pl_process_has_ended(int handle);
 
 /* Learns how any process of this user ended while it is a zombie, without collecting it; waits up
  * to `patience` ns for it to become one. `birth` tells it from a later process with the same pid;

@@ -63,8 +63,19 @@ static int send_without_handle(struct pl_slot *slot, int signal, int why)
     return kill(pid, signal) < 0 ? PLAIT_ESRCH : 0;
 }
 
-/* Sends through a pidfd. The pid may have been reused before the pidfd was opened; but if the process
- * that has it after that was born when the worker was, the pidfd is the worker's. */
+/* Whether the process that has the pid now, and therefore the pidfd, is the worker's: born when it was;
+ * or, where births cannot be learned, held by our own child until we collect it, or by a worker whose
+ * heart beats still. */
+static bool is_the_one(struct pl_slot *slot, int pid)
+{
+    uint64_t birth = pl_load_relaxed(&slot->birth), now = pl_process_birth(pid);
+    if (birth && now)
+        return birth == now;
+    return pl_slot_is_child_of(slot, (int32_t)getpid()) || !pl_heart_is_stopped(slot);
+}
+
+/* Sends through a pidfd. The pid may have been reused before the pidfd was opened; so it is looked at
+ * after that whose it is. */
 static int send_to(struct pl_slot *slot, int signal)
 {
     int pid = pl_load_acquire(&slot->pid);
@@ -75,8 +86,8 @@ static int send_to(struct pl_slot *slot, int signal)
         return PLAIT_ESRCH;
     if (handle < 0)
         return send_without_handle(slot, signal, handle);
-    bool same = pl_process_lives(pid, pl_load_relaxed(&slot->birth));
-    int rc = same ? pl_process_signal(handle, signal) : -ESRCH;
+    bool reach = !pl_process_has_ended(handle) && is_the_one(slot, pid);
+    int rc = reach ? pl_process_signal(handle, signal) : -ESRCH;
     close(handle);
     return rc == 0 ? 0 : rc == -EPERM ? PLAIT_EPERM : PLAIT_ESRCH;
 }

@@ -71,6 +71,7 @@ static int wait_for_zombie(struct pl_slot *slot, const struct pl_wait *wait)
     if (rc == -ENOSYS)
         usleep(1000);
     errno = saved;
+    pl_wait_hide();
     if (rc == 0)
         return 0;
     rc = wait->uncancellable ? 0 : pl_cancel_take();
