@@ -47,7 +47,7 @@ static bool collect(uint32_t chunk, unsigned class)
 }
 
 /* Undoes what a dead owner had pending, and counts anew (facts 2 and 3). */
-static bool repair(uint32_t chunk, unsigned class)
+static void repair(uint32_t chunk, unsigned class)
 {
     struct pl_chunk *record = pl_record_at(chunk);
     uint32_t pending = pl_load_relaxed(&record->pending);
@@ -60,7 +60,7 @@ static bool repair(uint32_t chunk, unsigned class)
     record->used = pl_classes[class].blocks;
     for (uint32_t w = 0; w < pl_classes[class].words; w++)
         record->used -= (uint32_t)__builtin_popcountl(pl_load_relaxed(&record->avail[w]));
-    return collect(chunk, class);
+    collect(chunk, class);
 }
 
 static void init(uint32_t chunk, unsigned class)
@@ -90,15 +90,13 @@ static struct pl_taken take(uint32_t chunk, unsigned class)
 static void link_in(uint32_t chunk, unsigned class)
 {
     struct pl_chunk *record = pl_record_at(chunk);
-    uint32_t at = pl_self.heap[class] ? pl_self.heap[class] - 1 : chunk;
-    if (at == chunk)
-        record->next = chunk;
-    record->prev = at;
-    if (at != chunk) {
-        record->next = pl_record_at(at)->next;
-        pl_record_at(at)->next = chunk;
+    record->next = record->prev = chunk;
+    if (pl_self.heap[class]) {
+        record->prev = pl_self.heap[class] - 1;
+        record->next = pl_record_at(record->prev)->next;
+        pl_record_at(record->prev)->next = chunk;
+        pl_record_at(record->next)->prev = chunk;
     }
-    pl_record_at(record->next)->prev = chunk;
     pl_self.heap[class] = chunk + 1;
 }
 

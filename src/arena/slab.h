@@ -92,7 +92,7 @@ static inline int pl_slab_free_own(uint32_t chunk, unsigned class, uint32_t bloc
 }
 
 /* Frees a block of a chunk that is someone else's or nobody's. Two workers that free one block at
- * the same moment, while its owner collects, may both get 0. */
+ * the same moment, while its owner frees it or collects, may both get 0. */
 static inline int pl_slab_free_remote(uint32_t chunk, uint32_t block)
 {
     struct pl_chunk *record = pl_record_at(chunk);

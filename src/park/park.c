@@ -54,6 +54,11 @@ int pl_cancel_take(void)
     return PLAIT_ECANCELED;
 }
 
+void pl_cancel_put_back(void)
+{
+    pl_store_relaxed(&pl_self.slot->cancel_seen, pl_load_relaxed(&pl_self.slot->cancel_seen) - 1);
+}
+
 void pl_cancel_request(struct pl_slot *slot)
 {
     pl_fetch_add_seq_cst(&slot->cancel, 1u);

@@ -104,6 +104,9 @@ void pl_wait_hide(void);
 /* A request to stop that is not delivered yet: takes it and says PLAIT_ECANCELED, else 0. */
 int pl_cancel_take(void);
 
+/* Puts back a request that was taken where another result is to be returned: the next call says it. */
+void pl_cancel_put_back(void);
+
 /* Adds a request to stop and wakes the worker if it sleeps. */
 void pl_cancel_request(struct pl_slot *slot);
 

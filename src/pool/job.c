@@ -183,6 +183,13 @@ static void learn_pace(struct pl_seat *seat, int64_t took, uint64_t items)
     seat->pace = each < 1 ? 1 : each > INT32_MAX ? INT32_MAX : (uint32_t)each;
 }
 
+/* Items to run between two looks at whether to stop: as many as take about a microsecond. */
+static uint64_t burst_of(const struct pl_seat *seat)
+{
+    enum { OFTEN = 1000 };
+    return seat->pace && seat->pace < OFTEN ? OFTEN / seat->pace : 1;
+}
+
 /* Runs the items of a claim that is ours. A stopped job's items stay undone: the caller has left. */
 static void run_claim(struct pl_job *job, struct pl_seat *seat, uint32_t k)
 {
@@ -195,11 +202,12 @@ static void run_claim(struct pl_job *job, struct pl_seat *seat, uint32_t k)
     /* Pair job.stop with close_job: we show that we run, then look whether to stop; it says stop, then
      * looks who runs. */
     pl_store_seq_cst(&seat->running, mine);
-    for (; i < end; i++) {
+    while (i < end) {
         forget_cancel(); /* first: a request that is seen here came before a stop that is seen below */
         if (pl_load_seq_cst(&job->stop))
             break;
-        run_item(job, claim, seat, i);
+        for (uint64_t burst = burst_of(seat); burst > 0 && i < end; burst--, i++)
+            run_item(job, claim, seat, i);
     }
     pl_store_release(&seat->item, i);
     if (i == end) /* R:claim.word, pairs with claim_new and pl_job_is_complete: the results. */

@@ -197,15 +197,23 @@ static void leave_queue(plait_condition *c)
     end_change(c);
 }
 
+/* The wait has brought what it was for; a request to stop that came as well is for the next call. */
+static void succeed(int *why)
+{
+    if (*why == PLAIT_ECANCELED)
+        pl_cancel_put_back();
+    *why = 0;
+}
+
 /* With the lock held again: notified? True ends the wait, with 0 or `why`. */
 static bool is_over(plait_condition *c, int *why)
 {
     if (is_notified()) {
-        *why = 0;
+        succeed(why);
         return true;
     }
     if (take_debt(c))
-        *why = 0;
+        succeed(why);
     else if (*why == 0)
         return false;
     leave_queue(c);
@@ -265,6 +273,8 @@ int plait_condition_wait_for(plait_condition *condition, bool (*predicate)(void 
         pl_wait_renew(&wait);
         notice = rc > 0 ? rc : notice;
     }
+    if (rc < 0)
+        succeed(&rc);
     return notice;
 }
 

@@ -104,7 +104,11 @@ static int wait_slow(plait_event *event, uint32_t first, struct pl_wait *wait)
     int rc = 0;
     while (rc == 0 && !happens_soon(event, first))
         rc = sleep_on(event, wait);
-    return rc < 0 && has_happened(event, first) ? 0 : rc;
+    if (rc == 0 || !has_happened(event, first))
+        return rc;
+    if (rc == PLAIT_ECANCELED) /* it came at the same time; the next call says it */
+        pl_cancel_put_back();
+    return 0;
 }
 
 int plait_event_wait(plait_event *event, int64_t timeout)

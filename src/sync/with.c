@@ -10,8 +10,7 @@
 static struct plait_with_ begun(plait_lock *lock, plait_semaphore *semaphore, int rc)
 {
     if (rc == PLAIT_ECANCELED)
-        pl_store_relaxed(&pl_self.slot->cancel_seen,
-                         pl_load_relaxed(&pl_self.slot->cancel_seen) - 1);
+        pl_cancel_put_back();
     return (struct plait_with_){.lock = lock, .semaphore = semaphore, .held = rc >= 0, .once = 1};
 }
 
