@@ -159,6 +159,7 @@ static void after_nap(struct pl_wait *wait)
 {
     pl_sweep(SWEEP_EVERY);
     wait->nap = wait->nap * 2 < LONGEST_NAP ? wait->nap * 2 : LONGEST_NAP;
+    wait->nap_end = 0;
 }
 
 /* The sleep proper. True if an unparker chose us (private words only; shared ones cannot tell). */
@@ -185,7 +186,8 @@ int pl_park(uint32_t *word, uint32_t seen, struct pl_wait *wait)
         return rc;
     if (wait->began == 0)
         wait->began = now;
-    int64_t nap_end = now + wait->nap;
+    if (wait->nap_end == 0)
+        wait->nap_end = now + wait->nap;
     struct pl_parked node = {
         .word = word,
         .seen = seen,
@@ -194,7 +196,8 @@ int pl_park(uint32_t *word, uint32_t seen, struct pl_wait *wait)
         .wait = wait,
     };
     pl_wait_show(word, wait);
-    bool chosen = sleep_once(&node, nap_end < wait->deadline ? nap_end : wait->deadline);
+    bool chosen =
+        sleep_once(&node, wait->nap_end < wait->deadline ? wait->nap_end : wait->deadline);
     pl_wait_hide();
     wait->slept = true;
     if (wait->holder && pl_is_dead(wait->holder)) {
@@ -207,17 +210,18 @@ int pl_park(uint32_t *word, uint32_t seen, struct pl_wait *wait)
     if (rc < 0)
         return rc;
     now = plait_now();
-    if (now >= nap_end)
+    if (now >= wait->nap_end)
         after_nap(wait);
     return now >= wait->deadline ? PLAIT_ETIMEDOUT : 0;
 }
 
 int pl_unpark(uint32_t *word, int n)
 {
-    if (!pl_arena_holds(word))
-        return pl_lot_wake(word, n);
-    int woken = pl_futex_wake(word, n, true);
-    if (pl_self.slot)
+    bool shared = pl_arena_holds(word);
+    int woken = shared ? pl_futex_wake(word, n, true) : pl_lot_wake(word, n);
+    if (woken > 0)
+        pl_self.woke = 1;
+    if (shared && pl_self.slot)
         pl_store_release(&pl_self.slot->waking, NULL);
     return woken;
 }

@@ -49,7 +49,8 @@ struct pl_wait {
     bool uncancellable; /* finish the wait whatever is asked (taking a lock back) */
     bool slept;         /* out: pl_park has slept in this wait */
     int64_t began;      /* out: when it first parked; 0 before */
-    int64_t nap;        /* length of the current nap; grows */
+    int64_t nap;        /* length of the next nap; grows */
+    int64_t nap_end;    /* when the current one ends; 0: none is begun */
 };
 
 /* A parker: how one kind of worker sleeps and is woken. Threads have theirs (park.c); the task
@@ -124,6 +125,8 @@ int pl_lot_wake(uint32_t *word, int n);
 /* One wait's spinning; zero to begin. */
 struct pl_spin {
     uint32_t spent;
+    bool answer; /* what it waits for may come from one whom this worker has just woken */
+    bool trial;  /* it does, and spinning is tried all the same */
 };
 
 /* Whether to look once more instead of sleeping; pauses a little if so. */

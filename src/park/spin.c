@@ -42,14 +42,43 @@ static uint32_t most_pauses(void)
     return n;
 }
 
+/* Whether to go to sleep at once. Whoever was just woken through the kernel may have been put on this
+ * very processor, and then cannot answer while we spin. But two who answer each other quickly should
+ * get out of sleeping altogether, which only spinning brings about. So it is tried, and after each
+ * miss not tried again for twice as many times. */
+static bool should_make_room(struct pl_spin *spin)
+{
+    if (!spin->answer || spin->spent > 0 || !pl_self.woke)
+        return false;
+    pl_self.woke = 0;
+    if (pl_self.answers_skip > 0) {
+        pl_self.answers_skip--;
+        return true;
+    }
+    spin->trial = true;
+    return false;
+}
+
+static void note_miss(void)
+{
+    enum { MOST = 63 };
+    pl_self.answers_missed = (uint8_t)((pl_self.answers_missed * 2 + 1) & MOST);
+    pl_self.answers_skip = pl_self.answers_missed;
+}
+
 bool pl_spin(struct pl_spin *spin)
 {
+    if (should_make_room(spin))
+        return false;
     if (pl_self.spin_budget == 0) {
         uint32_t n = most_pauses();
         pl_self.spin_budget = n == 1 ? 1 : n / 4;
     }
-    if (spin->spent >= pl_self.spin_budget || pl_self.spin_budget == 1)
+    if (spin->spent >= pl_self.spin_budget || pl_self.spin_budget == 1) {
+        if (spin->trial)
+            note_miss();
         return false;
+    }
     int pauses = spin->spent < 4 * BURST ? 1 : BURST;
     for (int i = 0; i < pauses; i++)
         pl_pause();
@@ -62,6 +91,8 @@ void pl_spin_won(const struct pl_spin *spin)
     uint32_t wish = 2 * spin->spent + LEAST, budget = pl_self.spin_budget;
     if (wish > budget && budget > 1)
         pl_self.spin_budget = wish < most_pauses() ? wish : most_pauses();
+    if (spin->trial)
+        pl_self.answers_missed = 0;
 }
 
 void pl_spin_slept(int64_t ns)

@@ -163,7 +163,7 @@ static bool is_notified(void)
 static int sleep_for_turn(plait_condition *c, struct pl_wait *wait)
 {
     uint32_t *word = &pl_self.slot->turn.word;
-    struct pl_spin spin = {0};
+    struct pl_spin spin = {.answer = true};
     while (!is_notified()) {
         if (pl_spin(&spin))
             continue;
@@ -178,22 +178,24 @@ static int sleep_for_turn(plait_condition *c, struct pl_wait *wait)
     return 0;
 }
 
-/* A notification whose receiver died is ours, if there is one. With the lock held. */
+/* A notification whose receiver died is ours, if there is one. With the lock held, so that only deaths
+ * change the count meanwhile, and only upwards. Marked first: should we die here, our recoverer passes
+ * it on again (twice is allowed, never is not). */
 static bool take_debt(plait_condition *c)
 {
-    uint32_t owed = pl_load_acquire(&debt_of(c)->owed);
-    while (owed)
-        if (pl_cas_acq_rel(&debt_of(c)->owed, &owed, owed - 1))
-            return true;
-    return false;
+    if (pl_load_acquire(&debt_of(c)->owed) == 0)
+        return false;
+    pl_store_release(&pl_self.slot->turn.word, (uint32_t)PL_TURN_NOTIFIED);
+    pl_fetch_add_acq_rel(&debt_of(c)->owed, UINT32_MAX);
+    return true;
 }
 
+/* The word stays as it is: it says whether there is something to pass on. */
 static void leave_queue(plait_condition *c)
 {
     trust_queue(c);
     begin_change(c);
     remove_own(c);
-    pl_store_release(&pl_self.slot->turn.word, (uint32_t)PL_TURN_NONE);
     end_change(c);
 }
 
@@ -229,7 +231,8 @@ static int wait_in_queue(plait_condition *c, struct pl_wait *wait)
         why = sleep_for_turn(c, wait);
         notice = pl_lock_acquire_certainly(lock_of(c));
     } while (!is_over(c, &why));
-    pl_store_release(&pl_self.slot->turn.word, (uint32_t)PL_TURN_NONE);
+    /* One store ends the wait: until then a notification in our hand is passed on if we die, after it
+     * it has been received. What the word says means nothing without a debt. */
     pl_store_release(&pl_self.slot->turn.debt, NULL);
     return why < 0 ? why : notice;
 }

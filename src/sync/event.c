@@ -73,7 +73,7 @@ static bool has_happened(const plait_event *event, uint32_t first)
 
 static bool happens_soon(const plait_event *event, uint32_t first)
 {
-    struct pl_spin spin = {0};
+    struct pl_spin spin = {.answer = true};
     while (!has_happened(event, first))
         if (!pl_spin(&spin))
             return false;

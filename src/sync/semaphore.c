@@ -41,7 +41,7 @@ static bool take(plait_semaphore *semaphore, bool slept)
 
 static bool take_spinning(plait_semaphore *semaphore, bool slept)
 {
-    struct pl_spin spin = {0};
+    struct pl_spin spin = {.answer = true};
     while (!take(semaphore, slept))
         if (!pl_spin(&spin))
             return false;

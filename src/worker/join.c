@@ -52,7 +52,7 @@ static int wait_for_end(struct pl_slot *slot, uint32_t generation, struct pl_wai
         wait->holder = pl_load_relaxed(&slot->id);
         if (pl_life_of(life) !=
             PL_RUNNING) /* its heart is not to be watched yet: look again soon */
-            wait->nap = SOON;
+            wait->nap_end = plait_now() + SOON;
         int rc = pl_park(pl_life_word(slot), (uint32_t)life, wait);
         if (rc < 0)
             return rc;
