@@ -20,8 +20,8 @@
  * PLAIT_OWNER_DIED: it holds the lock, and what the lock guards may be half changed.
  * plait_lock_blame says who it was. SIGSTOP is not a death.
  *
- * Fairness: a free lock goes to whoever comes first; but one who has waited for 1 ms is served
- * before newcomers.
+ * Fairness: a free lock goes to whoever comes first; but one who has waited for 1 ms is, as a
+ * rule, served before newcomers: nobody starves.
  *
  * Limits: a lock in memory that is shared but not the arena's (your own mmap(MAP_SHARED)) is told
  * from a private one only when a worker must wait for a holder in another process: it then gets

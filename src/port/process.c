@@ -200,6 +200,13 @@ int pl_process_reap(int pid, uint64_t birth, struct pl_process_end *ret)
     return 0;
 }
 
+bool pl_process_child_runs(int pid)
+{
+    siginfo_t info;
+    struct rusage usage;
+    return wait_once(pid, WEXITED | WNOHANG | WNOWAIT, &info, &usage) == -EAGAIN;
+}
+
 bool pl_process_gone(int tid)
 {
     int saved = errno;

@@ -37,6 +37,10 @@ bool pl_process_has_ended(int handle);
  * 0: not known. 0, or a negative errno if it cannot be known. */
 int pl_process_peek(int pid, uint64_t birth, int64_t patience, struct pl_process_end *ret);
 
+/* Whether a child of this process runs: then its pid is its own, for it is not collected yet. Needs
+ * neither a descriptor nor /proc. */
+bool pl_process_child_runs(int pid);
+
 /* Whether no thread or process has this id. */
 bool pl_process_gone(int tid);
 

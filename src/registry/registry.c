@@ -160,7 +160,8 @@ static void reset(struct pl_slot *slot)
     pl_store_relaxed(&slot->waits_holder, 0u);
     pl_store_relaxed(&slot->waits_on, NULL);
     pl_store_relaxed(&slot->waking, NULL);
-    slot->turn = (struct pl_turn){.word = 0};
+    pl_store_relaxed(&slot->turn.debt, NULL);
+    pl_store_relaxed(&slot->turn.word, (uint32_t)PL_TURN_NONE);
     pl_store_relaxed(&slot->ending, (uint32_t)PL_END_UNKNOWN);
     pl_store_relaxed(&slot->status, -1);
     pl_store_relaxed(&slot->signal, 0);

@@ -58,7 +58,7 @@ static int send_without_handle(struct pl_slot *slot, int signal, int why)
     int pid = pl_load_acquire(&slot->pid);
     if (!pl_slot_is_child_of(slot, (int32_t)getpid()))
         return why == -EMFILE || why == -ENFILE ? PLAIT_EMFILE : PLAIT_ENOTSUP;
-    if (!pl_process_lives(pid, pl_load_relaxed(&slot->birth)))
+    if (!pl_process_child_runs(pid))
         return PLAIT_ESRCH;
     return kill(pid, signal) < 0 ? PLAIT_ESRCH : 0;
 }
