@@ -11,7 +11,7 @@
 struct pl_slot;   /* registry */
 struct pl_parker; /* park */
 
-/* Size classes of the arena's allocator; see arena/alloc.c. */
+/* Size classes of the arena's allocator; see arena/class.h. */
 enum { PL_CLASSES = 40 };
 
 struct pl_self {

@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -71,9 +73,32 @@ int pl_memory_map(int fd, void *place, uint64_t size)
     return rc;
 }
 
+/* Bytes that the system could still give, as it estimates itself; UINT64_MAX where it does not say. */
+static uint64_t available(void)
+{
+    char line[128];
+    unsigned long kib;
+    uint64_t sum = 0;
+    FILE *f = fopen("/proc/meminfo", "re");
+    if (!f)
+        return UINT64_MAX;
+    while (fgets(line, sizeof line, f))
+        if (sscanf(line, "MemAvailable: %lu", &kib) == 1 ||
+            sscanf(line, "SwapFree: %lu", &kib) == 1)
+            sum += (uint64_t)kib * 1024;
+    fclose(f);
+    return sum ? sum : UINT64_MAX;
+}
+
 int pl_memory_back(void *start, uint64_t len, int fd, uint64_t offset)
 {
+    enum { MUCH = 256 << 20 };
     int saved = errno, rc = -1;
+    /* More than there is would not fail: it would bring the system's killer upon somebody. */
+    if (len >= MUCH && len > available()) {
+        errno = saved;
+        return -ENOMEM;
+    }
     if (!pl_load_relaxed(&no_populate)) {
         do
             rc = madvise(start, len, MADV_POPULATE_WRITE);
@@ -93,7 +118,8 @@ int pl_memory_back(void *start, uint64_t len, int fd, uint64_t offset)
 void pl_memory_unback(void *start, uint64_t len)
 {
     int saved = errno;
-    madvise(start, len, MADV_REMOVE);
+    if (madvise(start, len, MADV_REMOVE) < 0) /* locked in memory, say: then at least zero */
+        memset(start, 0, len);
     errno = saved;
 }
 

@@ -91,7 +91,8 @@ static bool is_orphan(const struct pl_slot *slot)
 void pl_recover(struct pl_slot *slot)
 {
     uint32_t generation = pl_generation_of(pl_load_acquire(&slot->life));
-    if (pl_self_known() < 0 || !claim_recovery(slot, generation))
+    /* Who repairs has to have a name; who has none yet may be here on the way to one. */
+    if (!pl_self.id || !claim_recovery(slot, generation))
         return;
     pl_slot_drop_argument(slot);
     pl_alloc_recover(slot->id);
