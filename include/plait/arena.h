@@ -74,9 +74,9 @@ typedef struct plait_arena_statistics {
     uint64_t largest_free;  /* the largest block that address space would still allow */
     uint32_t chunks_in_use; /* chunks of 64 KiB with blocks in them; a count */
     uint32_t chunks_owned;  /* of these, held by a living worker for its own use; a count */
-    uint32_t workers;       /* entries of the worker table in use; a count */
-    uint32_t workers_most;  /* entries there are; a count */
-    uint32_t deaths;        /* dead workers recovered from so far; a count */
+    uint32_t workers; /* entries of the worker table in use, ended and unjoined ones too; a count */
+    uint32_t workers_most; /* entries there are; a count */
+    uint32_t deaths;       /* dead workers recovered from so far; a count */
 } plait_arena_statistics;
 
 /* Fills *ret from a walk over the arena; while others allocate, the figures are of about now.

@@ -56,7 +56,8 @@ PLAIT_API plait_lock *plait_condition_lock(plait_condition *condition);
 /* Releases the lock, sleeps until notified, takes the lock again. The lock is held on return
  * whatever is returned; taking it back knows neither timeout nor cancellation.
  * Requires: the caller holds the lock.
- * Returns: 0 (notified), PLAIT_OWNER_DIED (notified; the lock's last holder died),
+ * Returns: 0 (notified), PLAIT_OWNER_DIED (notified or not: the lock's last holder died with it, so
+ *   look at the data; with one of the errors below, plait_lock_blame tells of it),
  *   PLAIT_ETIMEDOUT, PLAIT_ECANCELED, PLAIT_EPERM (lock not held by the caller: nothing happened),
  *   PLAIT_EINVAL (NULL, timeout below -1), PLAIT_EOVERFLOW.
  * Blocks: yes, cancellable. Who: threads, processes; not signal handlers; after fork, yes.

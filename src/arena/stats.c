@@ -73,7 +73,7 @@ int plait_arena_stats(plait_arena_statistics *ret)
         .address = (uintptr_t)a,
         .size = a->size,
         .backed = tables_backed(a, ready),
-        .workers = pl_workers_alive(),
+        .workers = pl_workers_known(),
         .workers_most = a->n_slots,
         .deaths = pl_load_relaxed(&a->deaths),
     };

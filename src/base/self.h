@@ -37,9 +37,8 @@ enum { PL_ID_SLOT_BITS = 16, PL_ID_BITS = 29 };
  * Declared here because the arena needs it too; the registry, which knows workers, defines it. */
 int pl_self_enter(void);
 
-/* Workers in the registry that have not ended; for plait_arena_stats, and defined by the registry too.
- */
-uint32_t pl_workers_alive(void);
+/* Entries of the registry in use; for plait_arena_stats, and defined by the registry too. */
+uint32_t pl_workers_known(void);
 
 /* 0 if the calling thread is registered, now if not before. */
 static inline int pl_self_known(void)

@@ -318,10 +318,12 @@ plait_worker pl_worker_of(const struct pl_slot *slot)
     return w;
 }
 
-uint32_t pl_workers_alive(void)
+uint32_t pl_workers_known(void)
 {
     uint32_t n = 0, ready = pl_load_acquire(&pl_arena->slots_ready);
-    for (uint32_t i = 1; i < ready; i++)
-        n += pl_slot_is_alive(pl_slot_at(i));
+    for (uint32_t i = 1; i < ready; i++) {
+        enum pl_life life = pl_life_of(pl_load_acquire(&pl_slot_at(i)->life));
+        n += life != PL_FREE && life != PL_JOINED;
+    }
     return n;
 }

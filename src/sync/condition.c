@@ -159,6 +159,14 @@ static bool is_notified(void)
     return pl_load_acquire(&pl_self.slot->turn.word) == PL_TURN_NOTIFIED;
 }
 
+/* Whether the lock's holder has died with it. While all who use it wait here, nobody else would notice;
+ * the waiter that does takes the lock over and tells its caller. */
+static bool is_lock_orphaned(plait_condition *c)
+{
+    uint32_t holder = pl_lock_holder(lock_of(c));
+    return holder && pl_is_dead(holder);
+}
+
 /* Sleeps until there may be something for us. 0, or why to give up. */
 static int sleep_for_turn(plait_condition *c, struct pl_wait *wait)
 {
@@ -172,7 +180,7 @@ static int sleep_for_turn(plait_condition *c, struct pl_wait *wait)
         if (rc < 0)
             return rc;
         pl_spin_slept(plait_now() - start);
-        if (pl_load_acquire(&debt_of(c)->owed))
+        if (pl_load_acquire(&debt_of(c)->owed) || is_lock_orphaned(c))
             return 0;
     }
     return 0;
@@ -207,8 +215,8 @@ static void succeed(int *why)
     *why = 0;
 }
 
-/* With the lock held again: notified? True ends the wait, with 0 or `why`. */
-static bool is_over(plait_condition *c, int *why)
+/* With the lock held again, and what that said: notified? True ends the wait, with 0 or `why`. */
+static bool is_over(plait_condition *c, int notice, int *why)
 {
     if (is_notified()) {
         succeed(why);
@@ -216,7 +224,7 @@ static bool is_over(plait_condition *c, int *why)
     }
     if (take_debt(c))
         succeed(why);
-    else if (*why == 0)
+    else if (*why == 0 && notice != PLAIT_OWNER_DIED)
         return false;
     leave_queue(c);
     return true;
@@ -230,7 +238,7 @@ static int wait_in_queue(plait_condition *c, struct pl_wait *wait)
         plait_lock_release(lock_of(c));
         why = sleep_for_turn(c, wait);
         notice = pl_lock_acquire_certainly(lock_of(c));
-    } while (!is_over(c, &why));
+    } while (!is_over(c, notice, &why));
     /* One store ends the wait: until then a notification in our hand is passed on if we die, after it
      * it has been received. What the word says means nothing without a debt. */
     pl_store_release(&pl_self.slot->turn.debt, NULL);
