@@ -112,7 +112,8 @@ PLAIT_API int plait_init(int *argc, char ***argv);
  * Returns: 0 with *ret set; *ret is untouched on failure and nothing is left behind:
  *   PLAIT_EINVAL (NULL, unknown kind, arg_size without arg), PLAIT_EPRIVATE (private arg for a
  *   process), PLAIT_ENOTSUP (task; zygote, spawn), PLAIT_EAGAIN (limit on threads or processes),
- *   PLAIT_ENOMEM, PLAIT_EMFILE, PLAIT_EWORKERS, PLAIT_EARENA.
+ *   PLAIT_ENOMEM, PLAIT_EMFILE, PLAIT_EWORKERS, PLAIT_EARENA, PLAIT_ECLOSED (a process, while the
+ *   program is exiting).
  * Blocks: no. Who: threads and processes; not signal handlers; after fork, yes.
  * Ownership: the worker is joinable until joined or detached.
  * Python: Thread(target=fn, args=(arg,)).start(), Process(...).start(). */

@@ -49,7 +49,7 @@ static void after_fork(void)
     pthread_mutex_unlock(&making);
 }
 
-__attribute__((constructor)) static void guard_fork(void)
+__attribute__((constructor(101))) static void guard_fork(void)
 {
     pthread_atfork(before_fork, after_fork, after_fork);
 }

@@ -60,7 +60,7 @@ static void empty_in_child(void)
     memset(lot, 0, sizeof lot);
 }
 
-__attribute__((constructor)) static void watch_fork(void)
+__attribute__((constructor(101))) static void watch_fork(void)
 {
     pthread_atfork(NULL, NULL, empty_in_child);
 }

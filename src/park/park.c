@@ -202,6 +202,7 @@ int pl_park(uint32_t *word, uint32_t seen, struct pl_wait *wait)
     wait->slept = true;
     if (wait->holder && pl_is_dead(wait->holder)) {
         pl_recover(pl_slot_of(wait->holder));
+        pl_heart_stopped(pl_slot_of(wait->holder)); /* the kernel has woken one of us only */
         return 0;
     }
     if (chosen || pl_load_relaxed(word) != seen)

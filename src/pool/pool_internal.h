@@ -89,19 +89,22 @@ struct pl_job {
 #define PL_RUNNING_MARKED (UINT64_C(1) << 63) /* it will be killed or cancelled now */
 #define PL_RUNNING_SENT (UINT64_C(1) << 62)   /* a thread: the cancellation has been sent */
 
+/* How far a pool worker has come. */
+enum pl_seat_ready { PL_SEAT_STARTING = 0, PL_SEAT_INITIALIZING = 1, PL_SEAT_READY = 2 };
+
 /* A worker's place in the pool. The worker writes, the reconciler reads when it is dead. */
 struct pl_seat {
     _Alignas(64) struct pl_job *job; /* atomic: the job it looks at; NULL: none */
     uint64_t running; /* atomic: see above. The worker writes, an interrupter marks */
     uint64_t item;    /* atomic: index of the item it runs; valid with `running` */
     uint32_t pace;    /* ns per item, as it learned in this job; private */
-    uint32_t ready;   /* atomic: its initializer is through */
+    uint32_t ready;   /* atomic: enum pl_seat_ready */
 
     /* By the reconciler, under pool->manage. */
     plait_worker worker; /* zero: empty */
     uint32_t id;         /* its id as claims name it. Atomic */
     bool given_up;       /* its initializer failed: it stays empty */
-    uint32_t unready;    /* workers in a row that died before they were ready */
+    uint32_t unready;    /* workers in a row that ended in their initializer */
     plait_pool *pool;
 };
 

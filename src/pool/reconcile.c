@@ -76,7 +76,8 @@ static void clear_job(struct pl_job *job, const struct pl_seat *seat, const plai
 static void clear_seat(struct plait_pool *pool, struct pl_seat *seat, const plait_blame *blame)
 {
     struct pl_job *job = pl_load_acquire(&seat->job);
-    if (job && (pl_load_seq_cst(&job->serial) & 1))
+    bool ending = pl_load_acquire(&pool->state) == PL_POOL_ENDING; /* then we killed it ourselves */
+    if (job && !ending && (pl_load_seq_cst(&job->serial) & 1))
         clear_job(job, seat, blame);
     pl_store_release(&seat->running, UINT64_C(0));
     if (job)
@@ -111,14 +112,17 @@ static void join_or_kill(const struct pl_seat *seat, plait_blame *ret)
         *ret = (plait_blame){.worker = seat->worker, .status = -1};
 }
 
-/* A worker whose initializer failed is not replaced; nor is one after the third in a row that died
- * before it was ready: it is the initializer that kills them, not chance. */
+/* A worker whose initializer failed is not replaced; nor is one after the third in a row that died in
+ * it: it is the initializer that kills them, not chance. */
 static void note_readiness(struct pl_seat *seat, const plait_blame *blame)
 {
     enum { MOST = 3 };
-    seat->unready = pl_load_acquire(&seat->ready) ? 0 : seat->unready + 1;
-    if (seat->unready && ((blame->returned && blame->status < 0) || seat->unready == MOST))
-        seat->given_up = true;
+    uint32_t ready = pl_load_acquire(&seat->ready);
+    if (ready == PL_SEAT_READY)
+        seat->unready = 0;
+    else if (ready == PL_SEAT_INITIALIZING)
+        seat->unready += blame->returned ? MOST : 1;
+    seat->given_up = seat->unready >= MOST;
 }
 
 /* True if there was one to collect. */
@@ -139,10 +143,10 @@ static int fill_seat(struct plait_pool *pool, struct pl_seat *seat)
     snprintf(name, sizeof name, "%s-%d", pool->name, (int)(seat - pool->seat) + 1);
     plait_options options = {.name = name, .daemon = true, .stack_size = pool->stack_size};
     seat->pool = pool;
-    pl_store_relaxed(&seat->ready, 0u);
+    pl_store_relaxed(&seat->ready, (uint32_t)PL_SEAT_STARTING);
     int rc = plait_start(&seat->worker, (int)pool->kind, pl_seat_main, seat, &options);
     if (rc == 0)
-        pl_store_relaxed(&seat->id, pl_load_relaxed(&pl_slot_at(seat->worker.slot)->id));
+        pl_store_relaxed(&seat->id, pl_slot_id(pl_slot_at(seat->worker.slot)));
     return rc;
 }
 

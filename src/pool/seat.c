@@ -107,11 +107,12 @@ int pl_seat_main(void *arg)
     struct pl_seat *seat = arg;
     struct plait_pool *pool = seat->pool;
     if (pool->initializer) {
+        pl_store_release(&seat->ready, (uint32_t)PL_SEAT_INITIALIZING);
         int rc = pool->initializer(pool->initializer_arg);
         if (rc < 0)
             return rc;
     }
-    pl_store_release(&seat->ready, 1u);
+    pl_store_release(&seat->ready, (uint32_t)PL_SEAT_READY);
     return work_until_closed(pool, seat);
 }
 

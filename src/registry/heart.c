@@ -15,7 +15,7 @@ _Static_assert(offsetof(pthread_mutex_t, __data.__lock) == 0, "the word is the m
 /* A robust, process-shared mutex as glibc initialises one. */
 static pthread_mutex_t fresh;
 
-__attribute__((constructor)) static void make_fresh(void)
+__attribute__((constructor(101))) static void make_fresh(void)
 {
     pthread_mutexattr_t attr;
     pthread_mutexattr_init(&attr);
@@ -62,6 +62,13 @@ bool pl_heart_watch(struct pl_slot *slot, uint32_t *ret_seen)
 void pl_heart_stopped(struct pl_slot *slot)
 {
     pl_futex_wake(pl_heart_word(slot), INT_MAX, true);
+}
+
+void pl_heart_tell(struct pl_slot *slot)
+{
+    /* Without the flag, those about to sleep on the word as they saw it turn back as well. */
+    if (pl_fetch_and_acq_rel(pl_heart_word(slot), ~(uint32_t)FUTEX_WAITERS) & FUTEX_WAITERS)
+        pl_heart_stopped(slot);
 }
 
 bool pl_is_dead(uint32_t id)

@@ -22,10 +22,12 @@
 #include <signal.h>
 #include <unistd.h>
 
+/* Dead, whether or not its parent has collected it and others have joined it meanwhile. */
 static bool is_corpse(struct pl_slot *slot, uint32_t generation)
 {
     uint64_t life = pl_load_acquire(&slot->life);
-    return pl_generation_of(life) == generation && pl_life_of(life) == PL_RUNNING &&
+    enum pl_life l = pl_life_of(life);
+    return pl_generation_of(life) == generation && l >= PL_RUNNING && l <= PL_JOINED &&
            pl_heart_is_stopped(slot);
 }
 
@@ -70,22 +72,32 @@ static void settle_turn(struct pl_slot *slot)
     struct pl_debt *debt = pl_load_acquire(&slot->turn.debt);
     if (!debt || !pl_arena_holds(debt))
         return;
-    if (pl_load_acquire(&slot->turn.word) == PL_TURN_NOTIFIED) {
+    uint32_t word = PL_TURN_WAITING; /* against a notifier that takes it for alive still */
+    if (!pl_cas_acq_rel(&slot->turn.word, &word, (uint32_t)PL_TURN_NONE) &&
+        word == PL_TURN_NOTIFIED) {
         pl_fetch_add_acq_rel(&debt->owed, 1u);
         pl_store_release(&slot->turn.word, (uint32_t)PL_TURN_NONE);
     }
     pl_store_release(&debt->torn, 1u);
     if (pl_load_acquire(&debt->owed))
         wake_creditors(debt);
+    pl_store_release(&slot->turn.debt, NULL);
 }
 
 /* Whether nobody is left who could be expected to join: the thread that started it may have ended
  * long ago and have given the handle to others, but its process is the one that can collect it. */
-static bool is_orphan(const struct pl_slot *slot)
+static bool is_nobodys(const struct pl_slot *slot)
 {
-    int32_t parent = pl_load_relaxed(&slot->parent_pid);
-    return (pl_load_relaxed(&slot->flags) & PL_FLAG_DETACHED) || parent == 0 ||
-           pl_process_gone(parent);
+    return (pl_load_relaxed(&slot->flags) & PL_FLAG_DETACHED) || pl_slot_is_orphan(slot);
+}
+
+/* ENDED and JOINED at once, if it is repaired and nobody will join it. */
+static void bury(struct pl_slot *slot, uint32_t generation)
+{
+    if (pl_load_acquire(&slot->recoverer) != PL_RECOVERED || !is_nobodys(slot))
+        return;
+    pl_slot_ended(slot, generation);
+    pl_slot_join(slot, generation);
 }
 
 void pl_recover(struct pl_slot *slot)
@@ -95,29 +107,37 @@ void pl_recover(struct pl_slot *slot)
     if (!pl_self.id || !claim_recovery(slot, generation))
         return;
     pl_slot_drop_argument(slot);
-    pl_alloc_recover(slot->id);
+    pl_alloc_recover(pl_slot_id(slot));
     settle_turn(slot);
     wake_sleepers(&slot->waits_on);
     wake_sleepers(&slot->waking);
     pl_fetch_add_relaxed(&pl_arena->deaths, 1u);
     pl_store_release(&slot->recoverer, PL_RECOVERED);
     pl_heart_stopped(slot);
-    if (is_orphan(slot)) {
-        pl_slot_ended(slot, generation);
-        pl_slot_join(slot, generation);
-    }
+    bury(slot, generation);
 }
 
-/* Frees a slot whose claimer died before the worker ran. */
-static void free_unstarted(struct pl_slot *slot, uint64_t life)
+bool pl_slot_is_stillborn(struct pl_slot *slot, uint64_t life)
 {
     uint32_t claimer = (uint32_t)life & PL_ID_MASK;
     int32_t pid = pl_load_acquire(&slot->pid); /* set: it is launched, and may yet enter */
-    bool gone = pl_life_of(life) == PL_NEW
-                    ? pl_is_dead(claimer) && (pid == 0 || pl_process_gone(pid))
-                    : pl_process_gone((int)claimer);
-    if (gone)
-        pl_cas_acq_rel(&slot->life, &life, life & ~UINT64_C(0xffffffff));
+    if (pl_life_of(life) == PL_ENTERING)
+        return pl_process_gone((int)claimer);
+    return pid ? !pl_process_lives(pid, 0) : pl_is_dead(claimer);
+}
+
+/* Frees a slot whose worker died before it ran. Taken over first, in the name of this thread, so that
+ * the argument is freed by one. A child of ours is collected by ourselves. */
+static void free_stillborn(struct pl_slot *slot, uint64_t life)
+{
+    uint64_t mine = (life & ~UINT64_C(0xffffffff)) | (uint32_t)PL_ENTERING << PL_ID_BITS |
+                    ((uint32_t)gettid() & PL_ID_MASK);
+    bool launched = pl_life_of(life) == PL_NEW && pl_load_acquire(&slot->pid);
+    if (!pl_slot_is_stillborn(slot, life) || (launched && !is_nobodys(slot)) ||
+        !pl_cas_acq_rel(&slot->life, &life, mine))
+        return;
+    pl_slot_drop_argument(slot);
+    pl_store_release(&slot->life, mine & ~UINT64_C(0xffffffff));
 }
 
 static void look_at(struct pl_slot *slot)
@@ -126,15 +146,16 @@ static void look_at(struct pl_slot *slot)
     switch (pl_life_of(life)) {
     case PL_NEW:
     case PL_ENTERING:
-        free_unstarted(slot, life);
+        free_stillborn(slot, life);
         break;
     case PL_RUNNING:
-        if (pl_heart_is_stopped(slot))
-            pl_recover(slot);
-        break;
     case PL_ENDED:
-        if (is_orphan(slot))
-            pl_slot_join(slot, pl_generation_of(life));
+    case PL_JOINED:
+        if (pl_heart_is_stopped(slot) && pl_load_acquire(&slot->recoverer) != PL_RECOVERED)
+            pl_recover(slot);
+        if (pl_life_of(life) == PL_ENDED ||
+            (pl_life_of(life) == PL_RUNNING && pl_heart_is_stopped(slot)))
+            bury(slot, pl_generation_of(life));
         break;
     default:
         break;
@@ -159,7 +180,7 @@ void pl_blame_fill(const struct pl_slot *slot, plait_blame *ret)
     uint32_t ending = pl_load_acquire(&slot->ending);
     *ret = (plait_blame){
         .worker = pl_worker_of(slot),
-        .kind = (int)slot->kind,
+        .kind = (int)pl_slot_kind(slot),
         .pid = pl_load_relaxed(&slot->pid),
         .tid = pl_load_relaxed(&slot->tid),
         .status = pl_load_relaxed(&slot->status),
@@ -172,13 +193,15 @@ void pl_blame_fill(const struct pl_slot *slot, plait_blame *ret)
         .system_ns = pl_load_relaxed(&slot->system_ns),
         .max_rss = pl_load_relaxed(&slot->max_rss),
     };
+    if (ending == PL_END_UNKNOWN && ret->signal == 0)
+        ret->status = -1; /* it may have begun to say */
     pl_name_get(slot, ret->name);
 }
 
 void pl_ending_learn(struct pl_slot *slot, int64_t patience)
 {
     struct pl_process_end end;
-    if (pl_load_acquire(&slot->ending) != PL_END_UNKNOWN || slot->kind != PLAIT_PROCESS)
+    if (pl_load_acquire(&slot->ending) != PL_END_UNKNOWN || pl_slot_kind(slot) != PLAIT_PROCESS)
         return;
     if (pl_process_peek(pl_load_relaxed(&slot->pid), pl_load_relaxed(&slot->birth), patience,
                         &end) < 0)

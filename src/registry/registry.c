@@ -59,10 +59,40 @@ static void sign_off(void *slot)
                       0);
 }
 
-__attribute__((constructor)) static void watch_threads(void)
+__attribute__((constructor(101))) static void watch_threads(void)
 {
     pthread_key_create(&at_thread_exit, sign_off);
     pthread_atfork(NULL, NULL, forget_self_in_child);
+}
+
+/* --- which process --- */
+
+struct pl_process_name pl_this_process(void)
+{
+    static struct pl_process_name known; /* atomic; a forked child finds another's pid in it */
+    struct pl_process_name name = {.pid = (int32_t)getpid()};
+    if (pl_load_acquire(&known.pid) == name.pid) {
+        name.birth = pl_load_relaxed(&known.birth);
+        return name;
+    }
+    name.birth = pl_process_birth(name.pid);
+    pl_store_relaxed(&known.birth, name.birth);
+    pl_store_release(&known.pid, name.pid);
+    return name;
+}
+
+bool pl_slot_is_child(const struct pl_slot *slot)
+{
+    struct pl_process_name self = pl_this_process();
+    return pl_slot_kind(slot) == PLAIT_PROCESS && pl_load_relaxed(&slot->parent_pid) == self.pid &&
+           pl_load_relaxed(&slot->parent_birth) == self.birth && pl_load_acquire(&slot->pid) != 0;
+}
+
+bool pl_slot_is_orphan(const struct pl_slot *slot)
+{
+    int32_t parent = pl_load_relaxed(&slot->parent_pid);
+    return parent == 0 ||
+           (parent != getpid() && !pl_process_lives(parent, pl_load_relaxed(&slot->parent_birth)));
 }
 
 /* --- names --- */
@@ -103,9 +133,8 @@ static bool back_more(uint32_t ready)
 /* Whether its parent has still to collect it, and knows whom to collect from this slot only. */
 static bool may_be_zombie(struct pl_slot *slot)
 {
-    int32_t parent = pl_load_relaxed(&slot->parent_pid);
-    return parent && pl_slot_is_child_of(slot, parent) &&
-           pl_load_acquire(&slot->reaper) != PL_REAPED && !pl_process_gone(parent);
+    return pl_slot_kind(slot) == PLAIT_PROCESS && pl_load_relaxed(&slot->parent_pid) &&
+           pl_load_acquire(&slot->reaper) != PL_REAPED && !pl_slot_is_orphan(slot);
 }
 
 static bool claimable(struct pl_slot *slot, uint64_t life)
@@ -144,9 +173,13 @@ static void reset(struct pl_slot *slot)
 {
     uint32_t index = (uint32_t)(((char *)slot - (char *)pl_slot_at(0)) / PL_SLOT_SIZE);
     uint32_t generation = pl_generation_of(pl_load_relaxed(&slot->life));
-    pl_store_relaxed(&slot->id, (generation << PL_ID_SLOT_BITS & PL_ID_MASK) | index);
+    /* First the turn: no condition may take the new id for a waiter of the old one. */
+    pl_store_relaxed(&slot->turn.debt, NULL);
+    pl_store_relaxed(&slot->turn.word, (uint32_t)PL_TURN_NONE);
+    pl_store_release(&slot->id, (generation << PL_ID_SLOT_BITS & PL_ID_MASK) | index);
     pl_store_relaxed(&slot->parent, pl_self.id);
     pl_store_relaxed(&slot->parent_pid, 0);
+    pl_store_relaxed(&slot->parent_birth, UINT64_C(0));
     pl_store_relaxed(&slot->pid, 0);
     pl_store_relaxed(&slot->tid, 0);
     pl_store_relaxed(&slot->birth, UINT64_C(0));
@@ -160,8 +193,6 @@ static void reset(struct pl_slot *slot)
     pl_store_relaxed(&slot->waits_holder, 0u);
     pl_store_relaxed(&slot->waits_on, NULL);
     pl_store_relaxed(&slot->waking, NULL);
-    pl_store_relaxed(&slot->turn.debt, NULL);
-    pl_store_relaxed(&slot->turn.word, (uint32_t)PL_TURN_NONE);
     pl_store_relaxed(&slot->ending, (uint32_t)PL_END_UNKNOWN);
     pl_store_relaxed(&slot->status, -1);
     pl_store_relaxed(&slot->signal, 0);
@@ -208,29 +239,27 @@ void pl_slot_abandon(struct pl_slot *slot)
 /* --- entering and leaving --- */
 
 /* NEW(claimer) -> ENTERING(tid), unless the thread has claimed the slot itself and is there already.
- * False if the claimer died and the sweep took the slot back. */
-static bool begin_entering(struct pl_slot *slot)
+ * The exact word is asked for: another generation is another's. */
+static bool begin_entering(struct pl_slot *slot, uint64_t meant)
 {
-    uint64_t life = pl_load_acquire(&slot->life);
-    if (pl_life_of(life) == PL_ENTERING)
-        return true;
     uint32_t tid = (uint32_t)gettid() & PL_ID_MASK;
-    return pl_life_of(life) == PL_NEW &&
-           pl_cas_acq_rel(&slot->life, &life, life_word(pl_generation_of(life), PL_ENTERING, tid));
+    return pl_life_of(meant) == PL_ENTERING ||
+           pl_cas_acq_rel(&slot->life, &meant,
+                          life_word(pl_generation_of(meant), PL_ENTERING, tid));
 }
 
-bool pl_slot_enter(struct pl_slot *slot)
+bool pl_slot_enter(struct pl_slot *slot, uint64_t meant)
 {
-    if (!begin_entering(slot))
+    if (!begin_entering(slot, meant))
         return false;
     memset(&pl_self, 0, sizeof pl_self);
     pl_heart_start(slot);
     pl_store_relaxed(&slot->pid, (int32_t)getpid());
     pl_store_relaxed(&slot->tid, (int32_t)gettid());
-    if (slot->kind == PLAIT_PROCESS)
-        pl_store_relaxed(&slot->birth, pl_process_birth(getpid()));
+    if (pl_slot_kind(slot) == PLAIT_PROCESS)
+        pl_store_relaxed(&slot->birth, pl_this_process().birth);
     pl_self.slot = slot;
-    pl_self.id = slot->id;
+    pl_self.id = pl_slot_id(slot);
     uint32_t generation = pl_generation_of(pl_load_relaxed(&slot->life));
     /* R:slot.running, pairs with pl_slot_find: the heart beats before anyone relies on it. */
     pl_store_release(&slot->life, life_word(generation, PL_RUNNING, 0));
@@ -250,15 +279,15 @@ int pl_self_enter(void)
     if (rc < 0)
         return rc;
     bool main_thread = getpid() == gettid();
-    slot->kind = main_thread ? PLAIT_PROCESS : PLAIT_THREAD;
+    pl_store_relaxed(&slot->kind, (uint32_t)(main_thread ? PLAIT_PROCESS : PLAIT_THREAD));
     pl_store_relaxed(&slot->parent, pl_fork_parent);
     pl_store_relaxed(&slot->flags, (uint32_t)(PL_FLAG_FOREIGN | PL_FLAG_DETACHED | PL_FLAG_DAEMON |
                                               (main_thread ? PL_FLAG_MAIN : 0)));
-    snprintf(name, sizeof name, main_thread ? "MainThread" : "Dummy-%u", slot->id);
+    snprintf(name, sizeof name, main_thread ? "MainThread" : "Dummy-%u", pl_slot_id(slot));
     pl_name_set(slot, name);
-    pl_slot_enter(slot);
+    pl_slot_enter(slot, pl_load_relaxed(&slot->life));
     uint32_t nobody = 0;
-    pl_cas_relaxed(&pl_arena->root, &nobody, slot->id);
+    pl_cas_relaxed(&pl_arena->root, &nobody, pl_self.id);
     return 0;
 }
 
@@ -274,6 +303,7 @@ void pl_slot_leave(enum pl_ending ending, int status)
     pl_self.id = 0;
     pl_self.slot = NULL;
     pl_slot_ended(slot, pl_generation_of(pl_load_relaxed(&slot->life)));
+    pl_heart_tell(slot);
 }
 
 void pl_slot_drop_argument(struct pl_slot *slot)

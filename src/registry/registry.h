@@ -77,15 +77,16 @@ struct pl_slot {
     uint64_t life;
 
     /* Written by the claimer before the worker runs, or by the worker itself; then constant. */
-    uint32_t kind;      /* enum plait_kind */
-    uint32_t parent;    /* id of the worker that started it; 0 for the root */
-    int32_t parent_pid; /* process that started it: the one that can reap it */
-    int32_t pid;        /* atomic: the parent or the worker writes, the same value */
-    int32_t tid;        /* atomic: the worker writes */
-    uint64_t birth;     /* start time of its process, as the kernel says; 0: not known. Atomic */
-    int64_t started;    /* plait_now() */
-    uint32_t flags;     /* atomic: PL_FLAG_*; detaching sets bits */
-    uint32_t id;        /* generation and index as a lock word names them */
+    uint32_t kind;         /* enum plait_kind */
+    uint32_t parent;       /* id of the worker that started it; 0 for the root */
+    int32_t parent_pid;    /* process that started it: the one that can reap it. Atomic */
+    uint64_t parent_birth; /* and when that one was born. Atomic */
+    int32_t pid;           /* atomic: the parent or the worker writes, the same value */
+    int32_t tid;           /* atomic: the worker writes */
+    uint64_t birth;        /* start time of its process, as the kernel says; 0: not known. Atomic */
+    int64_t started;       /* plait_now() */
+    uint32_t flags;        /* atomic: PL_FLAG_*; detaching sets bits */
+    uint32_t id;           /* generation and index as a lock word names them */
 
     /* The heart; see above. Locked by the worker, marked by the kernel. */
     _Alignas(8) pthread_mutex_t heart;
@@ -155,12 +156,30 @@ static inline uint32_t *pl_life_word(struct pl_slot *slot)
     return (uint32_t *)&slot->life;
 }
 
-/* Whether this is a process that `pid` forked and has to collect. */
-static inline bool pl_slot_is_child_of(const struct pl_slot *slot, int32_t pid)
+/* This process, named by pid and birth. */
+struct pl_process_name {
+    int32_t pid;
+    uint64_t birth;
+};
+struct pl_process_name pl_this_process(void);
+
+/* Whether this is a process that this process forked and has to collect. */
+bool pl_slot_is_child(const struct pl_slot *slot);
+
+/* Whether the process that started the worker is gone, so that nobody can collect it. */
+bool pl_slot_is_orphan(const struct pl_slot *slot);
+
+/* Whether a slot in NEW or ENTERING will never run: whoever was to, died before. */
+bool pl_slot_is_stillborn(struct pl_slot *slot, uint64_t life);
+
+static inline uint32_t pl_slot_kind(const struct pl_slot *slot)
 {
-    return slot->kind == PLAIT_PROCESS &&
-           __atomic_load_n(&slot->parent_pid, __ATOMIC_RELAXED) == pid &&
-           __atomic_load_n(&slot->pid, __ATOMIC_ACQUIRE) != 0;
+    return __atomic_load_n(&slot->kind, __ATOMIC_RELAXED);
+}
+
+static inline uint32_t pl_slot_id(const struct pl_slot *slot)
+{
+    return __atomic_load_n(&slot->id, __ATOMIC_RELAXED);
 }
 
 /* Claims a free slot for a worker to be started by the caller; life becomes NEW, all else is reset.
@@ -171,8 +190,9 @@ int pl_slot_claim(struct pl_slot **ret);
 void pl_slot_abandon(struct pl_slot *slot);
 
 /* Makes the calling thread the worker of `slot` (life NEW or ENTERING -> RUNNING) and its heart beat.
- * False if the slot is no longer meant for it: its claimer died, and it was given to another. */
-bool pl_slot_enter(struct pl_slot *slot);
+ * `meant` is the slot's life as it was claimed. False if it is another by now: the claimer died, and the
+ * slot was given to another. */
+bool pl_slot_enter(struct pl_slot *slot, uint64_t meant);
 
 /* Records the calling worker's end: its allocator chunks are given up, life becomes ENDED, joiners
  * wake. It may not touch plait after. */
@@ -214,6 +234,11 @@ bool pl_heart_watch(struct pl_slot *slot, uint32_t *ret_seen);
 
 /* To be called by whoever was woken by a stopped heart: wakes the others (fact 1). */
 void pl_heart_stopped(struct pl_slot *slot);
+
+/* Says, by the worker itself at its orderly end, that it will do nothing more: whoever watches the heart
+ * looks now. The kernel would wake one of them only, who may be one that was just woken for another
+ * reason and is not interested. */
+void pl_heart_tell(struct pl_slot *slot);
 
 /* Whether the worker an id names will never run again: dead, ended, or its slot reused. */
 bool pl_is_dead(uint32_t id);

@@ -97,7 +97,7 @@ static bool belongs(plait_condition *c, uint32_t index)
 {
     struct pl_slot *slot = pl_slot_at(index);
     return pl_load_acquire(&slot->turn.debt) == debt_of(c) &&
-           pl_load_acquire(&slot->turn.word) == PL_TURN_WAITING && !pl_is_dead(slot->id) &&
+           pl_load_acquire(&slot->turn.word) == PL_TURN_WAITING && !pl_is_dead(pl_slot_id(slot)) &&
            (pl_arena_holds(c) || pl_load_relaxed(&slot->pid) == c->pid_);
 }
 
@@ -291,12 +291,15 @@ int plait_condition_wait_for(plait_condition *condition, bool (*predicate)(void 
 
 /* --- notifying --- */
 
-static void notify_one(uint32_t index)
+/* False if the waiter died and its recoverer was faster: it gets no notification. */
+static bool notify_one(uint32_t index)
 {
-    uint32_t *word = &turn_at(index)->word;
+    uint32_t *word = &turn_at(index)->word, waiting = PL_TURN_WAITING;
     pl_will_unpark(word);
-    pl_store_release(word, (uint32_t)PL_TURN_NOTIFIED);
+    if (!pl_cas_acq_rel(word, &waiting, (uint32_t)PL_TURN_NOTIFIED))
+        return false;
     pl_unpark(word, 1);
+    return true;
 }
 
 /* Takes the first in the queue out; false if it is dead and gets no notification. */
@@ -305,7 +308,7 @@ static bool pop_first(plait_condition *c, uint32_t *ret_index)
     uint32_t index = c->first_;
     unlink_after(c, 0, index);
     *ret_index = index;
-    return !pl_is_dead(pl_slot_at(index)->id);
+    return !pl_is_dead(pl_slot_id(pl_slot_at(index)));
 }
 
 int plait_condition_notify(plait_condition *condition, int n)
@@ -319,10 +322,8 @@ int plait_condition_notify(plait_condition *condition, int n)
     begin_change(condition);
     while (woken < n && condition->first_) {
         uint32_t index;
-        if (!pop_first(condition, &index))
-            continue;
-        notify_one(index);
-        woken++;
+        if (pop_first(condition, &index) && notify_one(index))
+            woken++;
     }
     end_change(condition);
     return woken;

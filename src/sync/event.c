@@ -82,10 +82,10 @@ static bool happens_soon(const plait_event *event, uint32_t first)
 }
 
 /* Flags the word as waited for and sleeps on it. 0: look again; else as pl_park. */
-static int sleep_on(plait_event *event, struct pl_wait *wait)
+static int sleep_on(plait_event *event, uint32_t first, struct pl_wait *wait)
 {
     uint32_t seen = pl_load_relaxed(&event->word_);
-    if (seen & EVENT_SET)
+    if ((seen & EVENT_SET) || ((seen ^ first) & EVENT_COUNT))
         return 0;
     if (!(seen & EVENT_WAITERS)) {
         if (!pl_cas_relaxed(&event->word_, &seen, seen | EVENT_WAITERS))
@@ -103,7 +103,7 @@ static int wait_slow(plait_event *event, uint32_t first, struct pl_wait *wait)
 {
     int rc = 0;
     while (rc == 0 && !happens_soon(event, first))
-        rc = sleep_on(event, wait);
+        rc = sleep_on(event, first, wait);
     if (rc == 0 || !has_happened(event, first))
         return rc;
     if (rc == PLAIT_ECANCELED) /* it came at the same time; the next call says it */

@@ -116,13 +116,25 @@ static int sleep_on(plait_lock *lock, uint32_t seen, struct pl_wait *wait)
     return rc;
 }
 
+/* Nobody was asleep: takes the flags off the free word (fact 2). With HUNGRY among them a newcomer may
+ * have gone to sleep on the free word just now, and has to be told that it need not. False if the word
+ * is another by now. */
+static bool clear_flags(plait_lock *lock, uint32_t kept)
+{
+    if (!pl_cas_seq_cst(&lock->word_, &kept, 0u))
+        return false;
+    if (kept & PL_LOCK_HUNGRY)
+        pl_unpark(&lock->word_, INT_MAX);
+    return true;
+}
+
 /* The word is free, and its flags say that others come first: wakes one of them. If there is none - the
  * hungry one has died or given up - takes the flags off and says true. */
 static bool flags_lie(plait_lock *lock, uint32_t seen)
 {
     if ((seen & PL_ID_MASK) != 0 || pl_unpark(&lock->word_, 1) > 0)
         return false;
-    return pl_cas_relaxed(&lock->word_, &seen, 0u);
+    return clear_flags(lock, seen);
 }
 
 /* Gives up; a wake-up that this worker may have been given meanwhile goes to the next (whatever the
@@ -190,14 +202,6 @@ int pl_lock_acquire_certainly(plait_lock *lock)
     pl_wait_begin(&wait, PL_WAIT_LOCK, PLAIT_FOREVER);
     wait.uncancellable = true;
     return acquire_slow(lock, &wait);
-}
-
-/* Nobody was asleep: takes the flags off the free word (fact 2). With HUNGRY among them a newcomer may
- * have gone to sleep on the free word just now, and has to be told that it need not. */
-static void clear_flags(plait_lock *lock, uint32_t kept)
-{
-    if (pl_cas_seq_cst(&lock->word_, &kept, 0u) && (kept & PL_LOCK_HUNGRY))
-        pl_unpark(&lock->word_, INT_MAX);
 }
 
 /* Frees the word, keeping its flags, and wakes one of those the flags speak of. */

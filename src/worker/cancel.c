@@ -56,7 +56,7 @@ int plait_checkpoint(void)
 static int send_without_handle(struct pl_slot *slot, int signal, int why)
 {
     int pid = pl_load_acquire(&slot->pid);
-    if (!pl_slot_is_child_of(slot, (int32_t)getpid()))
+    if (!pl_slot_is_child(slot))
         return why == -EMFILE || why == -ENFILE ? PLAIT_EMFILE : PLAIT_ENOTSUP;
     if (!pl_process_child_runs(pid))
         return PLAIT_ESRCH;
@@ -71,12 +71,12 @@ static bool is_the_one(struct pl_slot *slot, int pid)
     uint64_t birth = pl_load_relaxed(&slot->birth), now = pl_process_birth(pid);
     if (birth && now)
         return birth == now;
-    return pl_slot_is_child_of(slot, (int32_t)getpid()) || !pl_heart_is_stopped(slot);
+    return pl_slot_is_child(slot) || !pl_heart_is_stopped(slot);
 }
 
 /* Sends through a pidfd. The pid may have been reused before the pidfd was opened; so it is looked at
  * after that whose it is. */
-static int send_to(struct pl_slot *slot, int signal)
+static int send_to(struct pl_slot *slot, plait_worker worker, int signal)
 {
     int pid = pl_load_acquire(&slot->pid);
     if (pid <= 0) /* listed already, not forked yet */
@@ -86,7 +86,8 @@ static int send_to(struct pl_slot *slot, int signal)
         return PLAIT_ESRCH;
     if (handle < 0)
         return send_without_handle(slot, signal, handle);
-    bool reach = !pl_process_has_ended(handle) && is_the_one(slot, pid);
+    bool reach = !pl_process_has_ended(handle) && is_the_one(slot, pid) &&
+                 pl_slot_find(worker) == slot; /* last: all that was read was of this worker */
     int rc = reach ? pl_process_signal(handle, signal) : -ESRCH;
     close(handle);
     return rc == 0 ? 0 : rc == -EPERM ? PLAIT_EPERM : PLAIT_ESRCH;
@@ -99,10 +100,10 @@ static int signal_worker(plait_worker worker, int signal)
     struct pl_slot *slot = pl_slot_find(worker);
     if (!slot || pl_life_of(pl_load_acquire(&slot->life)) == PL_JOINED)
         return PLAIT_ESTALE;
-    if (slot->kind != PLAIT_PROCESS)
+    if (pl_slot_kind(slot) != PLAIT_PROCESS)
         return PLAIT_ENOTSUP;
     int saved = errno;
-    int rc = send_to(slot, signal);
+    int rc = send_to(slot, worker, signal);
     errno = saved;
     return rc;
 }

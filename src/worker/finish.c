@@ -8,21 +8,26 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+enum { SOON = 1000 * 1000 }; /* ns */
+
+static int32_t
+    closing_pid; /* the process that ends its daemons and starts no more; a fork's child may */
 static uint32_t watching; /* the exit handler is registered; inherited over fork, as that is */
 
 /* A joinable worker that this process started and that matches; false if there is none. */
 static bool find_own(uint32_t flags, uint32_t kinds, plait_worker *ret)
 {
     uint32_t ready = pl_load_acquire(&pl_arena->slots_ready);
-    int32_t self = (int32_t)getpid();
+    struct pl_process_name self = pl_this_process();
     for (uint32_t i = 1; i < ready; i++) {
         struct pl_slot *slot = pl_slot_at(i);
         enum pl_life life = pl_life_of(pl_load_acquire(&slot->life));
         if (life == PL_FREE || life == PL_JOINED || slot == pl_self.slot ||
-            pl_load_relaxed(&slot->parent_pid) != self)
+            pl_load_relaxed(&slot->parent_pid) != self.pid ||
+            pl_load_relaxed(&slot->parent_birth) != self.birth)
             continue;
         if ((pl_load_acquire(&slot->flags) & (PL_FLAG_DAEMON | PL_FLAG_DETACHED)) != flags ||
-            !(kinds & 1u << slot->kind))
+            !(kinds & 1u << pl_slot_kind(slot)))
             continue;
         *ret = pl_worker_of(slot);
         return true;
@@ -37,10 +42,18 @@ void pl_worker_finish_all(void)
         return;
     while (find_own(0, 1u << PLAIT_THREAD | 1u << PLAIT_PROCESS, &w))
         pl_worker_join_certainly(w, NULL, PL_NEVER);
+    pl_store_seq_cst(&closing_pid, (int32_t)getpid());
     while (find_own(PL_FLAG_DAEMON, 1u << PLAIT_PROCESS, &w)) {
-        plait_terminate(w);
-        pl_worker_join_certainly(w, NULL, PL_NEVER);
+        /* One that is just being forked cannot be told yet: come back to it. */
+        int64_t patience = plait_terminate(w) == PLAIT_EBUSY ? plait_now() + SOON : PL_NEVER;
+        pl_worker_join_certainly(w, NULL, patience);
     }
+}
+
+bool pl_worker_is_closing(void)
+{
+    int32_t pid = pl_load_relaxed(&closing_pid);
+    return pid && pid == getpid();
 }
 
 /* Runs in every process of the family that calls exit() or returns from main; a worker process that

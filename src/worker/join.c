@@ -20,19 +20,13 @@ enum {
     SOON = 1000 * 1000,       /* ns between looks at a worker that is just starting */
 };
 
-/* A process that this process has to collect. */
-static bool is_ours(const struct pl_slot *slot)
-{
-    return pl_slot_is_child_of(slot, pl_load_relaxed(&pl_self.slot->pid));
-}
-
 /* A process that dies before it registers stops no heart: look whether it is a zombie or gone. */
 static bool died_unborn(struct pl_slot *slot, uint64_t life)
 {
     int32_t pid = pl_load_acquire(&slot->pid);
-    if (pl_life_of(life) == PL_RUNNING || slot->kind != PLAIT_PROCESS || pid == 0)
+    if (pl_life_of(life) == PL_RUNNING || pl_slot_kind(slot) != PLAIT_PROCESS || pid == 0)
         return false;
-    if (is_ours(slot))
+    if (pl_slot_is_child(slot))
         return pl_child_reap(slot) == 0;
     if (pl_process_lives(pid, 0))
         return false;
@@ -49,7 +43,7 @@ static int wait_for_end(struct pl_slot *slot, uint32_t generation, struct pl_wai
         if (pl_generation_of(life) != generation || !pl_slot_is_alive(slot) ||
             died_unborn(slot, life))
             return 0;
-        wait->holder = pl_load_relaxed(&slot->id);
+        wait->holder = pl_slot_id(slot);
         if (pl_life_of(life) !=
             PL_RUNNING) /* its heart is not to be watched yet: look again soon */
             wait->nap_end = plait_now() + SOON;
@@ -79,10 +73,17 @@ static int wait_for_zombie(struct pl_slot *slot, const struct pl_wait *wait)
     return rc < 0 ? rc : pl_passed(wait->deadline) ? PLAIT_ETIMEDOUT : 0;
 }
 
+static bool is_still(const struct pl_slot *slot, uint32_t generation)
+{
+    return pl_generation_of(pl_load_acquire(&slot->life)) == generation;
+}
+
 /* The parent's part for a process: collects it. 0, PLAIT_ETIMEDOUT, PLAIT_ECANCELED. */
-static int collect(struct pl_slot *slot, const struct pl_wait *wait)
+static int collect(struct pl_slot *slot, uint32_t generation, const struct pl_wait *wait)
 {
     while (pl_load_acquire(&slot->reaper) != PL_REAPED) {
+        if (!is_still(slot, generation))
+            return PLAIT_ESTALE; /* joined by another, and a later worker has its place */
         int rc = pl_child_reap(slot);
         if (rc == 0)
             return 0;
@@ -97,22 +98,35 @@ static int collect(struct pl_slot *slot, const struct pl_wait *wait)
     return 0;
 }
 
-/* A stranger's part: repairs, and asks the kernel while there is a zombie to ask. */
-static void learn(struct pl_slot *slot, uint32_t generation)
+/* Makes a dead worker ENDED: repairs, and asks the kernel while there is a zombie to ask. */
+static void learn(struct pl_slot *slot, uint32_t generation, int64_t patience)
 {
     if (pl_life_of(pl_load_acquire(&slot->life)) != PL_RUNNING)
         return;
-    pl_ending_learn(slot, LEARN);
+    pl_ending_learn(slot, patience);
     pl_recover(slot);
     if (pl_load_acquire(&slot->recoverer) == PL_RECOVERED)
         pl_slot_ended(slot, generation);
+}
+
+/* A stranger's part: waits until the process is really gone, then learns. 0, PLAIT_ETIMEDOUT,
+ * PLAIT_ECANCELED, PLAIT_ESTALE. */
+static int learn_when_gone(struct pl_slot *slot, uint32_t generation, const struct pl_wait *wait)
+{
+    while (pl_slot_lingers(slot)) {
+        int rc = is_still(slot, generation) ? wait_for_zombie(slot, wait) : PLAIT_ESTALE;
+        if (rc < 0)
+            return rc;
+    }
+    learn(slot, generation, LEARN);
+    return 0;
 }
 
 static int result_of(struct pl_slot *slot, uint32_t generation, plait_blame *ret)
 {
     plait_blame blame;
     pl_blame_fill(slot, &blame);
-    if (pl_generation_of(pl_load_acquire(&slot->life)) != generation)
+    if (!is_still(slot, generation))
         return PLAIT_ESTALE;
     blame.worker.generation = generation;
     if (ret)
@@ -125,12 +139,10 @@ static int join(struct pl_slot *slot, uint32_t generation, plait_blame *ret, str
     int rc = wait_for_end(slot, generation, wait);
     if (rc < 0)
         return rc;
-    if (pl_generation_of(pl_load_acquire(&slot->life)) != generation)
-        return PLAIT_ESTALE; /* joined by another, and a later worker has its place */
-    if (is_ours(slot))
-        rc = collect(slot, wait);
-    else
-        learn(slot, generation);
+    if (!is_still(slot, generation))
+        return PLAIT_ESTALE;
+    rc = pl_slot_is_child(slot) ? collect(slot, generation, wait)
+                                : learn_when_gone(slot, generation, wait);
     if (rc < 0)
         return rc;
     rc = result_of(slot, generation, ret);
@@ -191,11 +203,11 @@ int plait_exit_status(plait_worker worker, plait_blame *ret)
     int rc = pl_self_known();
     if (rc < 0)
         return rc;
-    if (is_ours(slot))
+    if (pl_slot_is_child(slot))
         pl_child_reap(slot);
-    if (pl_slot_is_alive(slot))
+    if (pl_slot_is_alive(slot) || pl_slot_lingers(slot))
         return PLAIT_EBUSY;
-    learn(slot, worker.generation);
+    learn(slot, worker.generation, 0);
     rc = result_of(slot, worker.generation, ret);
     return rc < 0 ? rc : 0;
 }

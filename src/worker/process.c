@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -39,7 +40,7 @@ static void let_go_in_child(void)
     lifeline = no_lifeline;
 }
 
-__attribute__((constructor)) static void watch_fork(void)
+__attribute__((constructor(101))) static void watch_fork(void)
 {
     pthread_atfork(lock_before_fork, unlock_in_parent, let_go_in_child);
 }
@@ -54,12 +55,11 @@ static int need_lifeline(void)
 
 /* --- the child --- */
 
-static void take_position(struct pl_slot *slot)
+static void take_position(bool detached)
 {
     struct pl_lifeline parents = lifeline;
     lifeline = no_lifeline;
-    pl_store_release(&slot->pid, (int32_t)getpid());
-    if (pl_load_relaxed(&slot->flags) & PL_FLAG_DETACHED) {
+    if (detached) {
         pl_lifeline_untie();
         pl_lifeline_drop(&parents);
     } else {
@@ -68,11 +68,15 @@ static void take_position(struct pl_slot *slot)
     forking = false;
 }
 
-static _Noreturn void child_main(struct pl_slot *slot)
+/* `meant` is the slot's life as its parent left it; until that is confirmed, nothing of the slot may be
+ * touched: if the parent died, it may serve another. */
+static _Noreturn void child_main(struct pl_slot *slot, uint64_t meant, bool detached)
 {
     char name[PLAIT_NAME_SIZE];
-    take_position(slot);
-    if (!pl_slot_enter(slot))
+    take_position(detached);
+    __fpurge(stdout); /* what another thread has printed since is in the parent's buffers too */
+    __fpurge(stderr);
+    if (!pl_slot_enter(slot, meant))
         _exit(0); /* detached, and its parent died before it could tell anyone of it */
     pl_name_get(slot, name);
     prctl(PR_SET_NAME, name);
@@ -99,10 +103,12 @@ int pl_process_start(struct pl_slot *slot)
     int saved = errno;
     fflush(stdout);
     fflush(stderr);
+    uint64_t meant = pl_load_relaxed(&slot->life);
+    bool detached = pl_load_relaxed(&slot->flags) & PL_FLAG_DETACHED;
     forking = true;
     pid_t pid = fork();
     if (pid == 0)
-        child_main(slot);
+        child_main(slot, meant, detached);
     forking = false;
     rc = pid < 0 ? (errno == ENOMEM ? PLAIT_ENOMEM : PLAIT_EAGAIN) : 0;
     errno = saved;
@@ -131,6 +137,8 @@ void pl_child_finish(struct pl_slot *slot, uint32_t generation)
 {
     /* One that died before it registered left nothing but its argument, and is not RUNNING. */
     uint64_t life = pl_load_acquire(&slot->life);
+    if (pl_generation_of(life) != generation)
+        return;
     if (pl_life_of(life) == PL_NEW || pl_life_of(life) == PL_ENTERING) {
         pl_slot_drop_argument(slot);
         pl_store_release(&slot->recoverer, PL_RECOVERED);
@@ -141,21 +149,34 @@ void pl_child_finish(struct pl_slot *slot, uint32_t generation)
     pl_slot_ended(slot, generation);
 }
 
+/* Under the slot's reaper word. As pl_process_reap, but a process that another has collected is told
+ * from one that is not ours to collect. */
+static int reap_claimed(struct pl_slot *slot, struct pl_process_end *end, bool *ret_known)
+{
+    int32_t pid = pl_load_acquire(&slot->pid);
+    uint64_t birth = pl_load_relaxed(&slot->birth);
+    int rc = pl_process_reap(pid, birth, end);
+    *ret_known = rc == 0;
+    if (rc != -ECHILD)
+        return rc;
+    return pl_process_lives(pid, birth) ? -EAGAIN : 0;
+}
+
 int pl_child_reap(struct pl_slot *slot)
 {
     struct pl_process_end end;
+    bool known;
     uint32_t nobody = 0, generation = pl_generation_of(pl_load_acquire(&slot->life));
-    if (!pl_slot_is_child_of(slot, (int32_t)getpid()) ||
-        !pl_cas_acq_rel(&slot->reaper, &nobody, pl_self.id))
+    if (!pl_slot_is_child(slot) || !pl_cas_acq_rel(&slot->reaper, &nobody, pl_self.id))
         return -ECHILD;
-    int rc = pl_process_reap(pl_load_acquire(&slot->pid), pl_load_relaxed(&slot->birth), &end);
-    if (rc == -EAGAIN) {
+    bool same = pl_generation_of(pl_load_acquire(&slot->life)) == generation;
+    int rc = same ? reap_claimed(slot, &end, &known) : -EAGAIN;
+    if (rc < 0) {
         pl_store_release(&slot->reaper, 0u);
         return rc;
     }
-    if (rc == 0)
+    if (known)
         record_end(slot, &end);
-    /* Collected by another's waitpid(-1): the child is gone all the same, its status with it. */
     pl_child_finish(slot, generation);
     pl_store_release(&slot->reaper, PL_REAPED);
     return 0;
@@ -164,10 +185,9 @@ int pl_child_reap(struct pl_slot *slot)
 void pl_child_reap_forgotten(void)
 {
     uint32_t ready = pl_load_acquire(&pl_arena->slots_ready);
-    int32_t self = pl_load_relaxed(&pl_self.slot->pid);
     for (uint32_t i = 1; i < ready; i++) {
         struct pl_slot *slot = pl_slot_at(i);
-        if (!pl_slot_is_child_of(slot, self) || pl_load_acquire(&slot->reaper) != 0)
+        if (!pl_slot_is_child(slot) || pl_load_acquire(&slot->reaper) != 0)
             continue;
         enum pl_life life = pl_life_of(pl_load_acquire(&slot->life));
         if (life == PL_JOINED || (pl_load_relaxed(&slot->flags) & PL_FLAG_DETACHED))

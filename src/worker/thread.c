@@ -23,7 +23,7 @@ static void *thread_main(void *arg)
     struct pl_slot *slot = arg;
     char name[PLAIT_NAME_SIZE];
     int status;
-    bool entered = pl_slot_enter(slot);
+    bool entered = pl_slot_enter(slot, pl_load_acquire(&slot->life));
     pl_invariant(entered, "a slot is kept while its claimer's process lives");
     pl_name_get(slot, name);
     prctl(PR_SET_NAME, name);

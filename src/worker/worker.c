@@ -62,14 +62,14 @@ static void fill_name(struct pl_slot *slot, const char *name)
 {
     char made[PLAIT_NAME_SIZE];
     if (!name)
-        snprintf(made, sizeof made, slot->kind == PLAIT_THREAD ? "Thread-%u" : "Process-%u",
-                 PL_ID_SLOT(slot->id));
+        snprintf(made, sizeof made, pl_slot_kind(slot) == PLAIT_THREAD ? "Thread-%u" : "Process-%u",
+                 PL_ID_SLOT(pl_slot_id(slot)));
     pl_name_set(slot, name ? name : made);
 }
 
 static int start_filled(struct pl_slot *slot, const plait_options *o)
 {
-    if (slot->kind == PLAIT_THREAD)
+    if (pl_slot_kind(slot) == PLAIT_THREAD)
         return pl_thread_start(slot, o->stack_size);
     return pl_process_start(slot);
 }
@@ -81,9 +81,11 @@ static int start(plait_worker *ret, int kind, plait_function *fn, void *arg, con
     if (rc < 0)
         return rc;
     plait_worker worker = pl_worker_of(slot);
-    slot->kind = (uint32_t)kind;
+    pl_store_relaxed(&slot->kind, (uint32_t)kind);
     slot->function = fn;
-    pl_store_relaxed(&slot->parent_pid, (int32_t)getpid());
+    struct pl_process_name self = pl_this_process();
+    pl_store_relaxed(&slot->parent_birth, self.birth);
+    pl_store_relaxed(&slot->parent_pid, self.pid);
     pl_store_relaxed(&slot->flags, (uint32_t)((o->daemon ? PL_FLAG_DAEMON : 0) |
                                               (o->detach ? PL_FLAG_DETACHED : 0) |
                                               (kind == PLAIT_PROCESS ? PL_FLAG_MAIN : 0)));
@@ -114,6 +116,8 @@ int plait_start(plait_worker *ret, int kind, plait_function *fn, void *arg,
         rc = check_argument(kind, arg, o);
     if (rc < 0)
         return rc;
+    if (kind == PLAIT_PROCESS && pl_worker_is_closing())
+        return PLAIT_ECLOSED;
     pl_worker_watch_exit();
     return start(ret, kind, fn, arg, o);
 }
@@ -142,11 +146,10 @@ plait_worker plait_self(void)
     return pl_self_known() < 0 ? nobody : pl_worker_of(pl_self.slot);
 }
 
-/* A process whose heart has stopped and which is there all the same: it has executed another
- * program. (Or it is just about to be gone.) */
-static bool has_become_another(struct pl_slot *slot)
+bool pl_slot_lingers(struct pl_slot *slot)
 {
-    return slot->kind == PLAIT_PROCESS && pl_load_acquire(&slot->ending) == PL_END_UNKNOWN &&
+    return pl_slot_kind(slot) == PLAIT_PROCESS &&
+           pl_load_acquire(&slot->ending) == PL_END_UNKNOWN &&
            pl_process_lives(pl_load_relaxed(&slot->pid), pl_load_relaxed(&slot->birth));
 }
 
@@ -156,10 +159,11 @@ int plait_state(plait_worker worker)
     int rc = find(worker, &slot);
     if (rc < 0)
         return rc;
-    enum pl_life life = pl_life_of(pl_load_acquire(&slot->life));
+    uint64_t word = pl_load_acquire(&slot->life);
+    enum pl_life life = pl_life_of(word);
     if (life == PL_NEW || life == PL_ENTERING)
-        return PLAIT_STATE_NEW;
-    if (life != PL_RUNNING || (pl_heart_is_stopped(slot) && !has_become_another(slot)))
+        return pl_slot_is_stillborn(slot, word) ? PLAIT_STATE_ENDED : PLAIT_STATE_NEW;
+    if (life != PL_RUNNING || (pl_heart_is_stopped(slot) && !pl_slot_lingers(slot)))
         return PLAIT_STATE_ENDED;
     return pl_load_relaxed(&slot->waits_kind) ? PLAIT_STATE_BLOCKED : PLAIT_STATE_RUNNING;
 }
@@ -196,7 +200,7 @@ int plait_kind_of(plait_worker worker)
 {
     struct pl_slot *slot;
     int rc = find(worker, &slot);
-    return rc < 0 ? rc : (int)slot->kind;
+    return rc < 0 ? rc : (int)pl_slot_kind(slot);
 }
 
 int plait_pid(plait_worker worker)
@@ -223,7 +227,7 @@ plait_worker plait_parent(plait_worker worker)
     if (parent == 0)
         return nobody;
     plait_worker w = pl_worker_of(pl_slot_of(parent));
-    return pl_load_acquire(&pl_slot_of(parent)->id) == parent ? w : nobody;
+    return pl_slot_id(pl_slot_of(parent)) == parent ? w : nobody;
 }
 
 static bool is_listed(struct pl_slot *slot, uint32_t parent)

@@ -29,6 +29,13 @@ void pl_child_reap_forgotten(void);
 /* The end of this process in good order: waits for its workers, ends its daemons. */
 void pl_worker_finish_all(void);
 
+/* Whether this process is ending its daemons: a process that is started now would never be ended. */
+bool pl_worker_is_closing(void);
+
+/* Whether a process worker whose heart has stopped is there all the same: it has executed another
+ * program, or its first thread has left it, or it is just about to be gone. */
+bool pl_slot_lingers(struct pl_slot *slot);
+
 /* Makes sure that pl_worker_finish_all runs at exit of this process. */
 void pl_worker_watch_exit(void);
 
