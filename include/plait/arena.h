@@ -12,7 +12,7 @@
  *     plait_free(t);                                        // here or in any other worker
  *
  * The arena is made on first use: 64 GiB of address space (less where that cannot be had; the
- * environment variable PLAIT_ARENA_SIZE, such as 512M or 8G, asks for exactly that much), of which
+ * environment variable PLAIT_ARENA_SIZE, from 64M to 64G, asks for exactly that much), of which
  * only pages in use cost memory. It has no name and nothing to unlink: when the last process of the
  * family is gone, it is gone. No lock guards it, so no dead worker can keep one: a worker killed in
  * the middle of a call leaks at most the block at hand, and only until its death is noticed.
@@ -30,7 +30,7 @@ PLAIT_BEGIN_DECLS
 /* A zeroed block of at least `size` bytes, aligned to 16 (as malloc).
  * Requires: nothing; 0 gives a distinct smallest block.
  * Returns: the block, or NULL with plait_last_error() PLAIT_ENOMEM (no page, or arena full),
- *   PLAIT_EARENA (no arena can be had), PLAIT_EINVAL (bad PLAIT_ARENA_SIZE), PLAIT_EWORKERS.
+ *   PLAIT_EARENA (no arena can be had), PLAIT_EINVAL (PLAIT_ARENA_SIZE is not a size from 64M to 64G), PLAIT_EWORKERS.
  * Blocks: no. Who: any thread or process of the family; not signal handlers; after fork, yes.
  * Ownership: the caller's until plait_free; not bound to the worker that got it.
  * Python: multiprocessing.heap.BufferWrapper(size). */

@@ -21,6 +21,8 @@
  * is run again as often as `.retries` says, then fails with PLAIT_EDIED and the blame. What the dead
  * worker had finished stays, what it had not begun goes to others, and it is replaced.
  *
+ * An item that is run again finds in *out what the dead worker left there.
+ *
  * An item may call plait_map on its own pool: the worker then runs these items itself.
  * Python's counterpart: multiprocessing.Pool, ThreadPool, concurrent.futures executors' map. */
 #ifndef PLAIT_POOL_H
@@ -72,6 +74,7 @@ typedef struct plait_map_call {
     plait_map_failure *failure; /* filled on return if not NULL, also when all went well */
     void (*progress)(size_t done, size_t n, void *arg); /* called by the caller's thread, about ten
                                                            times a second and at the end; `done`
+                                                           says how many, not which, and
                                                            never goes back */
     void *progress_arg;
 } plait_map_call;
