@@ -4,6 +4,7 @@
 #include "base/atomic.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,7 +54,8 @@ static int quota_of(const char *folder)
         return 0;
     if (quota <= 0 || period <= 0)
         return 0;
-    return (int)((quota + period - 1) / period);
+    long cpus = (quota - 1) / period + 1;
+    return cpus < INT_MAX ? (int)cpus : INT_MAX;
 }
 
 /* The folder that a line of /proc/self/cgroup names, "number:controllers:/path", and where its

@@ -122,7 +122,7 @@ bool pl_slot_is_stillborn(struct pl_slot *slot, uint64_t life)
     uint32_t claimer = (uint32_t)life & PL_ID_MASK;
     int32_t pid = pl_load_acquire(&slot->pid); /* set: it is launched, and may yet enter */
     if (pl_life_of(life) == PL_ENTERING)
-        return pl_process_gone((int)claimer);
+        return !pl_process_lives((int)claimer, 0); /* a zombie's first thread counts as gone */
     return pid ? !pl_process_lives(pid, 0) : pl_is_dead(claimer);
 }
 
@@ -132,7 +132,7 @@ static void free_stillborn(struct pl_slot *slot, uint64_t life)
 {
     uint64_t mine = (life & ~UINT64_C(0xffffffff)) | (uint32_t)PL_ENTERING << PL_ID_BITS |
                     ((uint32_t)gettid() & PL_ID_MASK);
-    bool launched = pl_life_of(life) == PL_NEW && pl_load_acquire(&slot->pid);
+    bool launched = pl_life_of(life) == PL_ENTERING || pl_load_acquire(&slot->pid);
     if (!pl_slot_is_stillborn(slot, life) || (launched && !is_nobodys(slot)) ||
         !pl_cas_acq_rel(&slot->life, &life, mine))
         return;
@@ -144,6 +144,10 @@ static void look_at(struct pl_slot *slot)
 {
     uint64_t life = pl_load_acquire(&slot->life);
     switch (pl_life_of(life)) {
+    case PL_CLAIMED:
+        if (pl_process_gone((int)((uint32_t)life & PL_ID_MASK)))
+            pl_cas_acq_rel(&slot->life, &life, life & ~UINT64_C(0xffffffff));
+        break;
     case PL_NEW:
     case PL_ENTERING:
         free_stillborn(slot, life);

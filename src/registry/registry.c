@@ -2,9 +2,10 @@
  *
  * `life` is one word, so each transition is one compare-and-swap and names who made it:
  *
- *   FREE --> NEW(claimer) --> ENTERING(tid) --> RUNNING --> ENDED --> JOINED --> NEW ...
- *   FREE --------------------> ENTERING(tid) --> RUNNING ...      a thread that plait did not start
- *            NEW -----------> FREE                                it could not be started
+ *   FREE, JOINED --> CLAIMED(tid)                                 its content is reset
+ *     --> NEW(claimer) --> ENTERING(tid) --> RUNNING --> ENDED --> JOINED     a started worker
+ *     -------------------> ENTERING(tid) --> RUNNING ...          a thread that plait did not start
+ *         NEW --> FREE                                            it could not be started
  *
  * A claimer that dies in NEW or ENTERING is found by the sweep, which frees the slot. The search
  * for a slot goes round, so that a freed slot rests as long as possible: an id (slot and 13 bits of
@@ -149,8 +150,9 @@ static bool claimable(struct pl_slot *slot, uint64_t life)
 }
 
 /* One round over the backed slots. NULL if none is to be had. */
-static struct pl_slot *find_free(enum pl_life as, uint32_t claimer)
+static struct pl_slot *find_free(void)
 {
+    uint32_t tid = (uint32_t)gettid() & PL_ID_MASK;
     /* A:slots.backed, pairs with back_more. */
     uint32_t ready = pl_load_acquire(&pl_arena->slots_ready);
     for (uint32_t tried = 0; tried < ready; tried++) {
@@ -163,7 +165,8 @@ static struct pl_slot *find_free(enum pl_life as, uint32_t claimer)
         struct pl_slot *slot = pl_slot_at(index);
         uint64_t life = pl_load_acquire(&slot->life);
         if (claimable(slot, life) &&
-            pl_cas_acq_rel(&slot->life, &life, life_word(pl_generation_of(life) + 1, as, claimer)))
+            pl_cas_acq_rel(&slot->life, &life,
+                           life_word(pl_generation_of(life) + 1, PL_CLAIMED, tid)))
             return slot;
     }
     return NULL;
@@ -210,17 +213,20 @@ static void reset(struct pl_slot *slot)
 
 static int claim_as(struct pl_slot **ret, enum pl_life as, uint32_t claimer)
 {
-    struct pl_slot *slot = find_free(as, claimer);
+    struct pl_slot *slot = find_free();
     while (!slot) {
         uint32_t ready = pl_load_acquire(&pl_arena->slots_ready);
         bool grown = back_more(ready);
         if (!grown)
             pl_sweep(0); /* perhaps the dead hold what we need */
-        slot = find_free(as, claimer);
+        slot = find_free();
         if (!slot && !grown)
             return ready == pl_arena->n_slots ? PLAIT_EWORKERS : PLAIT_ENOMEM;
     }
     reset(slot);
+    uint32_t generation = pl_generation_of(pl_load_relaxed(&slot->life));
+    /* R:slot.claimed, pairs with pl_slot_find and the sweep: what is seen in it is this worker's. */
+    pl_store_release(&slot->life, life_word(generation, as, claimer));
     *ret = slot;
     return 0;
 }
@@ -338,7 +344,9 @@ struct pl_slot *pl_slot_find(plait_worker w)
     struct pl_slot *slot = pl_slot_at(w.slot);
     /* A:slot.running, pairs with pl_slot_enter. */
     uint64_t life = pl_load_acquire(&slot->life);
-    return pl_generation_of(life) == w.generation && pl_life_of(life) != PL_FREE ? slot : NULL;
+    /* A:slot.claimed, pairs with claim_as. */
+    bool is_somebodys = pl_life_of(life) != PL_FREE && pl_life_of(life) != PL_CLAIMED;
+    return pl_generation_of(life) == w.generation && is_somebodys ? slot : NULL;
 }
 
 plait_worker pl_worker_of(const struct pl_slot *slot)
@@ -353,7 +361,7 @@ uint32_t pl_workers_known(void)
     uint32_t n = 0, ready = pl_load_acquire(&pl_arena->slots_ready);
     for (uint32_t i = 1; i < ready; i++) {
         enum pl_life life = pl_life_of(pl_load_acquire(&pl_slot_at(i)->life));
-        n += life != PL_FREE && life != PL_JOINED;
+        n += life != PL_FREE && life != PL_CLAIMED && life != PL_JOINED;
     }
     return n;
 }

@@ -31,6 +31,7 @@ enum pl_life {
     PL_RUNNING = 2,  /* registered */
     PL_ENDED = 3,    /* status recorded; waits to be joined */
     PL_JOINED = 4,   /* joined or detached; free to be claimed once the heart stopped */
+    PL_CLAIMED = 6,  /* being reset; low bits: the claimer's kernel thread id. Nobody's yet */
     PL_ENTERING = 5, /* its thread is making itself at home; low bits: its kernel thread id */
 };
 

@@ -22,7 +22,7 @@ static bool find_own(uint32_t flags, uint32_t kinds, plait_worker *ret)
     for (uint32_t i = 1; i < ready; i++) {
         struct pl_slot *slot = pl_slot_at(i);
         enum pl_life life = pl_life_of(pl_load_acquire(&slot->life));
-        if (life == PL_FREE || life == PL_JOINED || slot == pl_self.slot ||
+        if (life == PL_FREE || life == PL_CLAIMED || life == PL_JOINED || slot == pl_self.slot ||
             pl_load_relaxed(&slot->parent_pid) != self.pid ||
             pl_load_relaxed(&slot->parent_birth) != self.birth)
             continue;

@@ -32,11 +32,27 @@ static int start(plait_worker *ret, int kind, plait_function *fn, void *arg, boo
     return rc;
 }
 
+/* The kernel says that the thread sleeps; not running, nor stopped by who traces it. */
+static bool is_off_the_processor(int pid, int tid)
+{
+    char path[60], state = 0;
+    snprintf(path, sizeof path, "/proc/%d/task/%d/stat", pid, tid);
+    FILE *stat = fopen(path, "r");
+    if (!stat)
+        return false;
+    if (fscanf(stat, "%*d (%*[^)]) %c", &state) != 1)
+        state = 0;
+    fclose(stat);
+    return state == 'S';
+}
+
+/* Really: waiters are written down a little before they sleep, and who comes first matters. */
 static bool sleeps_in(plait_worker worker, uint32_t kind)
 {
     struct pl_slot *slot = pl_slot_find(worker);
     return slot && plait_state(worker) == PLAIT_STATE_BLOCKED &&
-           (kind == PL_WAIT_NONE || pl_load_relaxed(&slot->waits_kind) == kind);
+           (kind == PL_WAIT_NONE || pl_load_relaxed(&slot->waits_kind) == kind) &&
+           is_off_the_processor(plait_pid(worker), plait_tid(worker));
 }
 
 /* The member hired last sleeps, or needs not. */

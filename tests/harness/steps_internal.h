@@ -16,7 +16,7 @@
 enum {
     ST_VICTIMS = 8,
     ST_MEMBERS = 40,
-    ST_TRACE = 24,  /* last steps that are remembered */
+    ST_TRACE = 24, /* last steps that are remembered */
     ST_ASLEEP = 0, /* the k that means: killed from outside while asleep */
 };
 

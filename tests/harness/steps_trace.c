@@ -23,11 +23,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* A part of shared memory and how it was before the instruction. */
-struct area {
-    const char *now;
-    char *before;
-    size_t size;
+enum { PICTURE_SLOTS = 64 };
+
+/* What is compared, as it was before the instruction: what the victim may change, and others who sleep
+ * do not. */
+struct picture {
+    char *world;
+    struct pl_slot own;                  /* the victim's entry */
+    struct pl_turn turns[PICTURE_SLOTS]; /* the places of others in queues */
 };
 
 void st_be_traced(void)
@@ -61,22 +64,30 @@ static bool is_before_system_call(pid_t pid)
 #endif
 }
 
-static void watch(struct area *area, const void *start, size_t size)
+/* The first word of `now` that differs from `before`, or NULL; `before` is brought up to date. */
+static const void *compare(const void *now, void *before, size_t size)
 {
-    *area = (struct area){.now = start, .before = malloc(size ? size : 1), .size = size};
-    memcpy(area->before, start, size);
-}
-
-/* The first word that has changed, or NULL; takes note of the change. */
-static const void *changed_in(struct area *area)
-{
-    if (memcmp(area->now, area->before, area->size) == 0)
+    const char *a = now, *b = before;
+    if (memcmp(a, b, size) == 0)
         return NULL;
     size_t i = 0;
-    while (i + 1 < area->size && area->now[i] == area->before[i])
+    while (i + 1 < size && a[i] == b[i])
         i++;
-    memcpy(area->before, area->now, area->size);
-    return area->now + i / 4 * 4;
+    memcpy(before, now, size);
+    return a + i / 4 * 4;
+}
+
+/* The first change since the last look, or NULL. */
+static const void *look_for_change(struct picture *p, struct pl_slot *victim)
+{
+    const void *word = compare(st_now->world, p->world, st_now->s->world_size);
+    const void *in_slot = compare(victim, &p->own, sizeof p->own);
+    word = word ? word : in_slot;
+    for (uint32_t i = 0; i < pl_arena->slots_ready && i < PICTURE_SLOTS; i++) {
+        const void *in_turn = compare(&pl_slot_at(i)->turn, &p->turns[i], sizeof p->turns[i]);
+        word = word ? word : in_turn;
+    }
+    return word;
 }
 
 static void kill_here(struct fate *fate, pid_t pid, const char *what, const void *word)
@@ -90,28 +101,32 @@ static void kill_here(struct fate *fate, pid_t pid, const char *what, const void
         ptrace(PTRACE_CONT, pid, NULL, NULL);
 }
 
+/* One instruction. False: the victim is dead, by its own or by our doing. */
+static bool step(struct fate *fate, pid_t pid, struct picture *p)
+{
+    if (is_before_system_call(pid) && ++fate->steps == fate->k) {
+        kill_here(fate, pid, "before a system call,", NULL);
+        return false;
+    }
+    ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL);
+    if (!stands(pid))
+        return false;
+    const void *word = look_for_change(p, pl_slot_at(fate->worker.slot));
+    if (!word || ++fate->steps != fate->k)
+        return true;
+    kill_here(fate, pid, "after changing", word);
+    return false;
+}
+
 void st_trace_victim(struct fate *fate)
 {
-    struct area world, slots;
+    struct picture p = {.world = calloc(1, st_now->s->world_size + 1)};
     pid_t pid = plait_pid(fate->worker);
-    watch(&world, st_now->world, st_now->s->world_size);
-    watch(&slots, pl_slot_at(0), (size_t)pl_arena->slots_ready * PL_SLOT_SIZE);
+    look_for_change(&p, pl_slot_at(fate->worker.slot));
     bool alive = stands(pid);
-    while (alive && !st_look(&fate->finished)) {
-        if (is_before_system_call(pid) && ++fate->steps == fate->k) {
-            kill_here(fate, pid, "before a system call,", NULL);
-            return;
-        }
-        ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL);
-        alive = stands(pid);
-        const void *word = changed_in(&world);
-        word = word ? word : changed_in(&slots);
-        if (alive && word && ++fate->steps == fate->k) {
-            kill_here(fate, pid, "after changing", word);
-            return;
-        }
-    }
-    ptrace(PTRACE_DETACH, pid, NULL, NULL);
-    free(world.before);
-    free(slots.before);
+    while (alive && !st_look(&fate->finished))
+        alive = step(fate, pid, &p);
+    if (alive)
+        ptrace(PTRACE_DETACH, pid, NULL, NULL);
+    free(p.world);
 }

@@ -344,13 +344,20 @@ static int keep_starting(void *world)
     return 0;
 }
 
+/* A sanitizer's own locks are not made for forks among threads that start and end. */
+static void start_a_thread(void)
+{
+    if (!t_is_sanitized())
+        CHECK_EQ(t_join_one(t_start_one(PLAIT_THREAD, give_back, (void *)7)), 7);
+}
+
 static int use_all(void *world)
 {
     struct world *w = world;
     CHECK_EQ(use_plait(w), 0);
     PLAIT_WITH(&w->changed)
         plait_condition_wait(&w->changed, plait_ms(1));
-    CHECK_EQ(t_join_one(t_start_one(PLAIT_THREAD, give_back, (void *)7)), 7);
+    start_a_thread();
     CHECK_EQ(t_join_one(t_start_one(PLAIT_PROCESS, give_back, (void *)8)), 8);
     return 0;
 }
@@ -385,7 +392,7 @@ static void *first_use(void *unused)
 static int use_in_child(void *unused)
 {
     first_use(unused);
-    CHECK_EQ(t_join_one(t_start_one(PLAIT_THREAD, give_back, (void *)7)), 7);
+    start_a_thread();
     return 0;
 }
 

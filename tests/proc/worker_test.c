@@ -119,7 +119,7 @@ static int abort_it(void *unused)
     abort();
 }
 
-static volatile int *nowhere;
+static volatile int *nowhere = (volatile int *)64;
 
 static int crash(void *unused)
 {

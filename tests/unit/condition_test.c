@@ -1022,6 +1022,49 @@ static void a_forked_child_waits_among_the_others(void **state)
     t_delete(&t_mixed, b);
 }
 
+#ifdef PL_STEP_HOOKS
+/* --- every interleaving of a wait with a notification and a request to stop --- */
+
+static int woken_here;
+
+/* Possible while the lock is free. */
+static bool notify_here(void *condition)
+{
+    if (plait_lock_acquire(plait_condition_lock(condition), PLAIT_NOWAIT) < 0)
+        return false;
+    woken_here = plait_condition_notify(condition, 1);
+    give(condition);
+    return true;
+}
+
+static int meet(void *condition, long i, long k)
+{
+    struct t_meddling m = {.deeds = {notify_here, t_cancel_me}, .at = {i, k}};
+    for (int try = 0; try < 3; try++) { /* the processor may have been elsewhere */
+        woken_here = 0;
+        int rc = t_meddle(&m, wait_for, condition, plait_ms(T_SHORT_MS));
+        t_check_canceled_once(&m, rc);
+        CHECK_EQ(rc == 0,
+                 woken_here); /* it counts, and what did not wake it did not end the wait */
+        CHECK_EQ(notify(condition, 1), 0);
+        if ((!woken_here && !m.done[1]) || m.took < plait_ms(T_TOO_LONG_MS))
+            return t_came_late(&m);
+    }
+    t_die(__FILE__, __LINE__, "deeds at steps %ld and %ld, and it slept on", i, k);
+}
+
+static void whatever_meets_a_wait_is_heard(void **state)
+{
+    (void)state;
+    const struct t_setting *both[] = {&t_private_threads, &t_threads};
+    for (int n = 0; n < 2; n++) {
+        plait_condition *condition = t_new(both[n], sizeof *condition);
+        t_each_pair(meet, condition);
+        t_delete(both[n], condition);
+    }
+}
+#endif
+
 static int nothing_is_left(void **state)
 {
     (void)state;
@@ -1078,6 +1121,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_private_condition_copied_while_locked_is_usable_in_the_child),
         cmocka_unit_test(a_forked_child_notifies_its_parents_waiters),
         cmocka_unit_test(a_forked_child_waits_among_the_others),
+#ifdef PL_STEP_HOOKS
+        cmocka_unit_test(whatever_meets_a_wait_is_heard),
+#endif
     };
     return cmocka_run_group_tests(tests, NULL, nothing_is_left);
 }

@@ -956,6 +956,115 @@ static void a_death_is_told_in_a_mapping_of_your_own_too(void **state)
     munmap(b, sizeof *b);
 }
 
+#ifdef PL_STEP_HOOKS
+/* --- every interleaving of a wait with the release and a request to stop --- */
+
+/* The first is the object of the call. Another one may come and sleep behind the caller. */
+struct meeting {
+    plait_lock lock;
+    const struct t_setting *setting;
+    plait_event held, may_end;
+    struct t_waiter other;
+    plait_worker worker;
+};
+
+static bool release_here(void *arg)
+{
+    struct meeting *g = arg;
+    return plait_lock_release(&g->lock) == 0;
+}
+
+static bool let_another_in_and_release(void *arg)
+{
+    struct meeting *g = arg;
+    g->other = (struct t_waiter){pass, &g->lock, PLAIT_FOREVER, 0, 0, 0};
+    g->worker = t_start_one(g->setting->kinds[0], t_wait_once, &g->other);
+    UNTIL_WAITS(g->worker, PL_WAIT_LOCK);
+    return plait_lock_release(&g->lock) == 0;
+}
+
+static int hold_meeting(void *arg)
+{
+    struct meeting *g = arg;
+    acquire_held(&g->lock);
+    CHECK_RC(plait_event_set(&g->held), 0);
+    return plait_event_wait(&g->may_end, PLAIT_FOREVER);
+}
+
+/* One call on a lock that another thread holds, which the first deed releases. */
+static int meet_holder(struct meeting *g, struct t_meddling *m)
+{
+    CHECK_RC(plait_lock_init(&g->lock), 0);
+    plait_event_init(&g->held);
+    plait_event_init(&g->may_end);
+    plait_worker worker = t_start_one(PLAIT_THREAD, hold_meeting, g);
+    CHECK_RC(plait_event_wait(&g->held, PLAIT_FOREVER), 0);
+    int rc = t_meddle(m, acquire, &g->lock, plait_ms(T_SHORT_MS));
+    t_check_canceled_once(m, rc);
+    CHECK(rc < 0 || plait_same(plait_lock_holder(&g->lock), plait_self()));
+    CHECK(rc < 0 || m->done[0]);
+    if (rc == 0 || !m->done[0])
+        CHECK_RC(plait_lock_release(&g->lock), 0);
+    CHECK_RC(plait_event_set(&g->may_end), 0);
+    CHECK_EQ(t_join_one(worker), 0);
+    return rc;
+}
+
+static int meet(void *arg, long i, long k)
+{
+    struct t_meddling m = {.deeds = {release_here, t_cancel_me}, .at = {i, k}};
+    for (int try = 0; try < 3; try++) { /* the processor may have been elsewhere */
+        struct meeting *g = arg;
+        meet_holder(g, &m);
+        CHECK_RC(plait_lock_acquire(&g->lock, PLAIT_NOWAIT), 0); /* it is free for newcomers */
+        CHECK_RC(plait_lock_release(&g->lock), 0);
+        if ((!m.done[0] && !m.done[1]) || m.took < plait_ms(T_TOO_LONG_MS))
+            return t_came_late(&m);
+    }
+    t_die(__FILE__, __LINE__, "deeds at steps %ld and %ld, and it slept on", i, k);
+}
+
+static int meet_in_company(void *arg, long i, long k)
+{
+    struct t_meddling m = {.deeds = {let_another_in_and_release, t_cancel_me}, .at = {i, k}};
+    for (int try = 0; try < 3; try++) { /* the processor may have been elsewhere */
+        struct meeting *g = arg;
+        meet_holder(g, &m);
+        int64_t start = plait_now();
+        if (!m.done[0])
+            return t_came_late(&m);
+        CHECK_EQ(t_join_one(g->worker), 0);
+        CHECK_RC(g->other.rc, 0);
+        if (plait_now() - start < plait_ms(T_TOO_LONG_MS))
+            return t_came_late(&m);
+    }
+    t_die(__FILE__, __LINE__, "deeds at steps %ld and %ld, and the other slept on", i, k);
+}
+
+static void try_all(int (*round)(void *, long, long))
+{
+    const struct t_setting *both[] = {&t_private_threads, &t_threads};
+    for (int n = 0; n < 2; n++) {
+        struct meeting *g = t_new(both[n], sizeof *g);
+        g->setting = both[n];
+        t_each_pair(round, g);
+        t_delete(both[n], g);
+    }
+}
+
+static void whatever_meets_a_wait_is_heard(void **state)
+{
+    (void)state;
+    try_all(meet);
+}
+
+static void who_gives_up_leaves_the_lock_to_the_other(void **state)
+{
+    (void)state;
+    try_all(meet_in_company);
+}
+#endif
+
 static int nothing_is_left(void **state)
 {
     (void)state;
@@ -1011,6 +1120,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_lock_in_a_shared_file_is_refused_to_a_second_process),
         cmocka_unit_test(a_lock_in_a_mapping_of_your_own_serves_threads),
         cmocka_unit_test(a_death_is_told_in_a_mapping_of_your_own_too),
+#ifdef PL_STEP_HOOKS
+        cmocka_unit_test(whatever_meets_a_wait_is_heard),
+        cmocka_unit_test(who_gives_up_leaves_the_lock_to_the_other),
+#endif
     };
     return cmocka_run_group_tests(tests, NULL, nothing_is_left);
 }
