@@ -22,6 +22,9 @@
  * wait returns 0. One whose receiver is killed before its wait returns goes to another waiter. Still
  * wait in a loop: between the notification and the lock another worker may have been faster.
  *
+ * Its memory may be given back when nobody uses it any more; a waiter that was killed uses it until it
+ * has been joined or plait_is_alive has said 0.
+ *
  * Unlike Python with a plain Lock, wait and notify demand that the caller itself acquired the lock,
  * not just that somebody did.
  * Python's counterpart: threading.Condition, multiprocessing.Condition. */

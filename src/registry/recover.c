@@ -67,7 +67,7 @@ static void wake_creditors(const struct pl_debt *debt)
 
 /* A waiter of a condition died. If it had a notification in its hand, that becomes a debt of the
  * condition, which the next to look pays out; in any case its place in the queue is void. */
-static void settle_turn(struct pl_slot *slot)
+void pl_slot_settle(struct pl_slot *slot)
 {
     struct pl_debt *debt = pl_load_acquire(&slot->turn.debt);
     if (!debt || !pl_arena_holds(debt))
@@ -108,7 +108,7 @@ void pl_recover(struct pl_slot *slot)
         return;
     pl_slot_drop_argument(slot);
     pl_alloc_recover(pl_slot_id(slot));
-    settle_turn(slot);
+    pl_slot_settle(slot);
     wake_sleepers(&slot->waits_on);
     wake_sleepers(&slot->waking);
     pl_fetch_add_relaxed(&pl_arena->deaths, 1u);
@@ -213,6 +213,9 @@ void pl_ending_learn(struct pl_slot *slot, int64_t patience)
     pl_store_relaxed(&slot->status, end.signal ? -end.signal : end.status);
     pl_store_relaxed(&slot->signal, end.signal);
     pl_store_relaxed(&slot->core, (uint32_t)end.core);
+    pl_store_relaxed(&slot->ended, plait_now());
+    uint32_t unknown = PL_END_UNKNOWN;
+    pl_cas_acq_rel(&slot->ending, &unknown, (uint32_t)(end.signal ? PL_END_KILLED : PL_END_EXITED));
 }
 
 bool pl_blame_of_id(uint32_t id, plait_blame *ret)

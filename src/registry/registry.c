@@ -40,6 +40,8 @@ static uint64_t life_word(uint32_t generation, enum pl_life life, uint32_t claim
     return (uint64_t)generation << 32 | (uint32_t)life << PL_ID_BITS | claimer;
 }
 
+static struct pl_process_name known; /* this process; atomic. Unknown again in a forked child */
+
 /* --- the threads of this process --- */
 
 /* The forked child is a new worker: it must not pose as the one it was copied from, nor allocate
@@ -48,6 +50,7 @@ static void forget_self_in_child(void)
 {
     pl_fork_parent = pl_self.id;
     memset(&pl_self, 0, sizeof pl_self);
+    pl_store_relaxed(&known.pid, 0);
 }
 
 static void sign_off(void *slot)
@@ -70,7 +73,6 @@ __attribute__((constructor(101))) static void watch_threads(void)
 
 struct pl_process_name pl_this_process(void)
 {
-    static struct pl_process_name known; /* atomic; a forked child finds another's pid in it */
     struct pl_process_name name = {.pid = (int32_t)getpid()};
     if (pl_load_acquire(&known.pid) == name.pid) {
         name.birth = pl_load_relaxed(&known.birth);
@@ -82,11 +84,10 @@ struct pl_process_name pl_this_process(void)
     return name;
 }
 
-bool pl_slot_is_child(const struct pl_slot *slot)
+bool pl_slot_is_child(const struct pl_slot *slot, const struct pl_process_name *self)
 {
-    struct pl_process_name self = pl_this_process();
-    return pl_slot_kind(slot) == PLAIT_PROCESS && pl_load_relaxed(&slot->parent_pid) == self.pid &&
-           pl_load_relaxed(&slot->parent_birth) == self.birth && pl_load_acquire(&slot->pid) != 0;
+    return pl_slot_kind(slot) == PLAIT_PROCESS && pl_load_relaxed(&slot->parent_pid) == self->pid &&
+           pl_load_relaxed(&slot->parent_birth) == self->birth && pl_load_acquire(&slot->pid) != 0;
 }
 
 bool pl_slot_is_orphan(const struct pl_slot *slot)
@@ -301,6 +302,8 @@ void pl_slot_leave(enum pl_ending ending, int status)
 {
     struct pl_slot *slot = pl_self.slot;
     pl_slot_drop_argument(slot);
+    if (pl_load_relaxed(&slot->turn.debt)) /* exit() out of a wait, from a signal handler */
+        pl_slot_settle(slot);
     pl_alloc_leave();
     pl_store_relaxed(&slot->status, status);
     pl_store_relaxed(&slot->ended, plait_now());

@@ -164,8 +164,9 @@ struct pl_process_name {
 };
 struct pl_process_name pl_this_process(void);
 
-/* Whether this is a process that this process forked and has to collect. */
-bool pl_slot_is_child(const struct pl_slot *slot);
+/* Whether this is a process that this process (`self`, so that a loop asks once) forked and has to
+ * collect. */
+bool pl_slot_is_child(const struct pl_slot *slot, const struct pl_process_name *self);
 
 /* Whether the process that started the worker is gone, so that nobody can collect it. */
 bool pl_slot_is_orphan(const struct pl_slot *slot);
@@ -253,6 +254,9 @@ static inline bool pl_slot_is_alive(struct pl_slot *slot)
 }
 
 /* --- recovery: recover.c --- */
+
+/* Gives back what a worker has in hand of a condition: its place in the queue, a notification. */
+void pl_slot_settle(struct pl_slot *slot);
 
 /* Repairs what a dead worker left: allocator, wake-ups it owed or swallowed. Once per death, by one
  * of any number of callers; safe against the death of the recoverer. */

@@ -56,7 +56,8 @@ int plait_checkpoint(void)
 static int send_without_handle(struct pl_slot *slot, int signal, int why)
 {
     int pid = pl_load_acquire(&slot->pid);
-    if (!pl_slot_is_child(slot))
+    struct pl_process_name self = pl_this_process();
+    if (!pl_slot_is_child(slot, &self))
         return why == -EMFILE || why == -ENFILE ? PLAIT_EMFILE : PLAIT_ENOTSUP;
     if (!pl_process_child_runs(pid))
         return PLAIT_ESRCH;
@@ -71,7 +72,8 @@ static bool is_the_one(struct pl_slot *slot, int pid)
     uint64_t birth = pl_load_relaxed(&slot->birth), now = pl_process_birth(pid);
     if (birth && now)
         return birth == now;
-    return pl_slot_is_child(slot) || !pl_heart_is_stopped(slot);
+    struct pl_process_name self = pl_this_process();
+    return pl_slot_is_child(slot, &self) || !pl_heart_is_stopped(slot);
 }
 
 /* Sends through a pidfd. The pid may have been reused before the pidfd was opened; so it is looked at

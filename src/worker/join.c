@@ -20,13 +20,20 @@ enum {
     SOON = 1000 * 1000,       /* ns between looks at a worker that is just starting */
 };
 
+/* A process that this process has to collect. */
+static bool is_ours(const struct pl_slot *slot)
+{
+    struct pl_process_name self = pl_this_process();
+    return pl_slot_is_child(slot, &self);
+}
+
 /* A process that dies before it registers stops no heart: look whether it is a zombie or gone. */
 static bool died_unborn(struct pl_slot *slot, uint64_t life)
 {
     int32_t pid = pl_load_acquire(&slot->pid);
     if (pl_life_of(life) == PL_RUNNING || pl_slot_kind(slot) != PLAIT_PROCESS || pid == 0)
         return false;
-    if (pl_slot_is_child(slot))
+    if (is_ours(slot))
         return pl_child_reap(slot) == 0;
     if (pl_process_lives(pid, 0))
         return false;
@@ -141,8 +148,7 @@ static int join(struct pl_slot *slot, uint32_t generation, plait_blame *ret, str
         return rc;
     if (!is_still(slot, generation))
         return PLAIT_ESTALE;
-    rc = pl_slot_is_child(slot) ? collect(slot, generation, wait)
-                                : learn_when_gone(slot, generation, wait);
+    rc = is_ours(slot) ? collect(slot, generation, wait) : learn_when_gone(slot, generation, wait);
     if (rc < 0)
         return rc;
     rc = result_of(slot, generation, ret);
@@ -203,7 +209,7 @@ int plait_exit_status(plait_worker worker, plait_blame *ret)
     int rc = pl_self_known();
     if (rc < 0)
         return rc;
-    if (pl_slot_is_child(slot))
+    if (is_ours(slot))
         pl_child_reap(slot);
     if (pl_slot_is_alive(slot) || pl_slot_lingers(slot))
         return PLAIT_EBUSY;

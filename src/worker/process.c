@@ -167,7 +167,8 @@ int pl_child_reap(struct pl_slot *slot)
     struct pl_process_end end;
     bool known;
     uint32_t nobody = 0, generation = pl_generation_of(pl_load_acquire(&slot->life));
-    if (!pl_slot_is_child(slot) || !pl_cas_acq_rel(&slot->reaper, &nobody, pl_self.id))
+    struct pl_process_name self = pl_this_process();
+    if (!pl_slot_is_child(slot, &self) || !pl_cas_acq_rel(&slot->reaper, &nobody, pl_self.id))
         return -ECHILD;
     bool same = pl_generation_of(pl_load_acquire(&slot->life)) == generation;
     int rc = same ? reap_claimed(slot, &end, &known) : -EAGAIN;
@@ -184,10 +185,11 @@ int pl_child_reap(struct pl_slot *slot)
 
 void pl_child_reap_forgotten(void)
 {
+    struct pl_process_name self = pl_this_process();
     uint32_t ready = pl_load_acquire(&pl_arena->slots_ready);
     for (uint32_t i = 1; i < ready; i++) {
         struct pl_slot *slot = pl_slot_at(i);
-        if (!pl_slot_is_child(slot) || pl_load_acquire(&slot->reaper) != 0)
+        if (!pl_slot_is_child(slot, &self) || pl_load_acquire(&slot->reaper) != 0)
             continue;
         enum pl_life life = pl_life_of(pl_load_acquire(&slot->life));
         if (life == PL_JOINED || (pl_load_relaxed(&slot->flags) & PL_FLAG_DETACHED))

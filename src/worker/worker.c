@@ -163,7 +163,10 @@ int plait_state(plait_worker worker)
     enum pl_life life = pl_life_of(word);
     if (life == PL_NEW || life == PL_ENTERING)
         return pl_slot_is_stillborn(slot, word) ? PLAIT_STATE_ENDED : PLAIT_STATE_NEW;
-    if (life != PL_RUNNING || (pl_heart_is_stopped(slot) && !pl_slot_lingers(slot)))
+    bool dead = life == PL_RUNNING && pl_heart_is_stopped(slot) && !pl_slot_lingers(slot);
+    if (dead) /* who is told of the death may free what the dead one used: so repair first */
+        pl_recover(slot);
+    if (dead || life != PL_RUNNING)
         return PLAIT_STATE_ENDED;
     return pl_load_relaxed(&slot->waits_kind) ? PLAIT_STATE_BLOCKED : PLAIT_STATE_RUNNING;
 }

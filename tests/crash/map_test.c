@@ -683,19 +683,26 @@ static void a_caller_is_asked_to_stop_while_it_stands_still(void **state)
 
 /* --- a caller is held up while it gives up --- */
 
-static int work_a_little(const void *in, void *out)
+static void work_for(int64_t ns)
 {
-    int64_t end = plait_now() + 200 * 1000;
-    (void)in;
-    (void)out;
+    int64_t end = plait_now() + ns;
     while (plait_now() < end)
         ;
+}
+
+/* Longer than its caller's patience. */
+static int work_too_long(const void *in, void *out)
+{
+    (void)in;
+    (void)out;
+    COUNT(w->inside);
+    work_for(600 * 1000);
     return 0;
 }
 
 static int give_up_slowly(void *arg)
 {
-    plait_map_call call = {.fn = work_a_little, .n = 3, .chunk = 1};
+    plait_map_call call = {.fn = work_too_long, .n = 3, .chunk = 1};
     (void)arg;
     arm(w->k);
     int rc = plait_map_items(w->pool, &call, plait_us(300));
@@ -708,7 +715,7 @@ static int give_up_slowly(void *arg)
 static int expect_no_request_for_long(const void *in, void *out)
 {
     int rc = expect_no_request(in, out);
-    work_a_little(in, out);
+    work_for(100 * 1000);
     return rc < 0 ? rc : expect_no_request(in, out);
 }
 
@@ -718,6 +725,7 @@ static void give_up_on_busy(int kind)
     w->hold = plait_ms(2);
     CHECK_RC(plait_pool_open(&w->pool, kind, 1, NULL), 0);
     plait_worker caller = t_start_one(PLAIT_THREAD, give_up_slowly, NULL);
+    UNTIL(SEEN(w->inside) || SEEN(w->over));
     do
         CHECK_RC(map_some(expect_no_request_for_long), 0);
     while (!SEEN(w->over));
@@ -739,9 +747,8 @@ static void round_stop_busy_process(void)
 static void a_caller_stands_still_while_it_gives_up(void **state)
 {
     (void)state;
-    long stride = t_scaled(1) > 1 ? 1 : 2;
-    run_more_rounds("stop_busy_thread", round_stop_busy_thread, hold_here, 150, stride);
-    run_more_rounds("stop_busy_process", round_stop_busy_process, hold_here, 150, stride);
+    run_more_rounds("stop_busy_thread", round_stop_busy_thread, hold_here, 200, 1);
+    run_more_rounds("stop_busy_process", round_stop_busy_process, hold_here, 200, 1);
 }
 
 int main(int argc, char **argv)

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <unistd.h>
 
 struct world {
     plait_semaphore permits;
@@ -93,26 +94,27 @@ static void give(struct world *w, int n)
     STEPS_EXPECT(plait_semaphore_release(&w->permits, n) == 0);
 }
 
-static void root_gives_1(void *world)
+static bool is_used_up(void *world)
 {
-    give(world, 1);
+    return plait_semaphore_value(&((struct world *)world)->permits) == 0;
 }
 
-static void root_gives_3(void *world)
+/* Sleepers that look around lose their place: the first permit need not be the victim's. */
+static void root_gives_until_it_is_through(void *world)
 {
-    give(world, 3);
+    struct world *w = world;
+    for (int i = 0; !steps_is_dead(0); i++) {
+        if (i % 20 == 0 && is_used_up(w))
+            give(w, 1);
+        usleep(500);
+    }
 }
 
 static void root_cancels_and_gives(void *world)
 {
     int rc = plait_cancel(steps_victim(0));
     STEPS_EXPECT(rc == 0 || rc == PLAIT_ESRCH);
-    give(world, 1);
-}
-
-static bool is_used_up(void *world)
-{
-    return plait_semaphore_value(&((struct world *)world)->permits) == 0;
+    root_gives_until_it_is_through(world);
 }
 
 /* As long as there are permits, those who wait must go on by themselves; without, they wait by
@@ -221,7 +223,7 @@ static const struct steps_scenario acquire_none = {.name = "semaphore: acquire, 
                                                    .setup = with_none_to_take,
                                                    .act = take,
                                                    .sleeps = true,
-                                                   .direct = root_gives_1,
+                                                   .direct = root_gives_until_it_is_through,
                                                    .check = wholly_if_finished};
 
 static const struct steps_scenario acquire_others_behind = {
@@ -231,7 +233,7 @@ static const struct steps_scenario acquire_others_behind = {
     .act = take,
     .sleeps = true,
     .behind = SLEEPERS(1, 1),
-    .direct = root_gives_1,
+    .direct = root_gives_until_it_is_through,
     .aftermath = root_gives_what_lacks,
     .check = wholly_if_finished};
 
@@ -243,7 +245,7 @@ static const struct steps_scenario acquire_others_around = {
     .act = take,
     .sleeps = true,
     .behind = SLEEPERS(1, 1),
-    .direct = root_gives_3,
+    .direct = root_gives_until_it_is_through,
     .aftermath = root_gives_what_lacks,
     .check = wholly_if_finished};
 
@@ -255,7 +257,7 @@ static const struct steps_scenario acquire_old_kernel = {
     .act = take,
     .sleeps = true,
     .behind = SLEEPERS(1, 1),
-    .direct = root_gives_1,
+    .direct = root_gives_until_it_is_through,
     .aftermath = root_gives_what_lacks,
     .check = wholly_if_finished};
 

@@ -204,8 +204,9 @@ int t_came_late(const struct t_meddling *m);
 bool t_cancel_me(void *unused);
 void t_check_canceled_once(const struct t_meddling *m, int rc);
 
-/* The timeout of such a call; who takes longer than that after the last deed has slept in vain. */
-enum { T_SHORT_MS = 8, T_TOO_LONG_MS = 6 };
+/* The timeout of such a call; who takes that long after the last deed, in each of so many tries (the
+ * processor may have been elsewhere in some), has slept in vain. */
+enum { T_SHORT_MS = 5, T_TOO_LONG_MS = 4, T_TRIES = 20 };
 #endif
 
 /* --- length, chance, leftovers --- */

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 /* --- members --- */
@@ -364,6 +365,7 @@ static void play(const struct steps_scenario *s)
 _Noreturn void st_root_main(void)
 {
     setpgid(0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* and with the root go its children */
     if (st_now->s->old_kernel)
         pl_futex_forget_waitv();
     st_now->world = plait_alloc(st_now->s->world_size ? st_now->s->world_size : 1);

@@ -310,7 +310,7 @@ static int sleepers_in_private_memory_stay_the_parents(void *unused)
         UNTIL_WAITS(team.workers[i], PL_WAIT_EVENT);
     CHECK_EQ(t_in_fork(set_private, NULL), 0);
     for (int i = 0; i < 4; i++)
-        CHECK(t_waits(team.workers[i], PL_WAIT_EVENT));
+        UNTIL_WAITS(team.workers[i], PL_WAIT_EVENT);
     CHECK_RC(plait_event_set(&private_event), 0);
     t_join(&team);
     return 0;

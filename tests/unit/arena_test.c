@@ -340,7 +340,7 @@ static void take(uintptr_t place, uint64_t offset)
     void *at = (void *)(place + offset);
     void *got = mmap(at, 4096, PROT_NONE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-    CHECK(got == at || errno == EEXIST); /* taken already, by a sanitizer */
+    CHECK(got == at);
 }
 
 static int a_taken_place_is_left_for_the_next(void *unused)
@@ -373,13 +373,13 @@ static int a_place_that_is_taken_half_way_serves_a_smaller_arena(void *unused)
 static int without_any_place_there_is_no_arena(void *unused)
 {
     (void)unused;
+    if (t_is_sanitized())
+        return CANNOT;
     for (int i = 0; i < PLACES; i++)
         take(places[i], 0);
     int files = t_open_files();
     expect_all_to_say(PLAIT_EARENA);
     CHECK_EQ(t_open_files(), files);
-    if (t_is_sanitized())
-        return 0;
     CHECK_EQ(munmap((void *)places[4], 4096), 0);
     CHECK_EQ(stats().address, places[4]);
     expect_all_to_work();

@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum { WAITERS = 4 };
@@ -838,6 +839,59 @@ static void wait_for_whose_lock_comes_from_the_dead_says_so(void **state)
     t_delete(&t_processes, b);
 }
 
+static int hold_and_end(void *arg)
+{
+    struct box *b = arg;
+    take(&b->changed);
+    return 0;
+}
+
+/* The holder may have been about to notify: one of the waiters looks at the data. */
+static void a_wait_ends_when_the_locks_holder_dies_without_a_word(void **state)
+{
+    (void)state;
+    FOR_EACH_SETTING(s)
+    {
+        struct box *b = t_new(s, sizeof *b);
+        plait_worker w[2];
+        for (int i = 0; i < 2; i++)
+            w[i] = start_waiter(s->kinds[i], &b->waiters[i], &b->changed, PLAIT_FOREVER);
+        CHECK_EQ(t_join_one(t_start_one(s->kinds[0], hold_and_end, b)), 0);
+        UNTIL(SEEN(b->waiters[0].step) + SEEN(b->waiters[1].step) == 2 + 1);
+        int told = SEEN(b->waiters[0].step) == 2 ? 0 : 1;
+        CHECK_RC(b->waiters[told].rc, PLAIT_OWNER_DIED);
+        CHECK_EQ(notify(&b->changed, 2), 1); /* the other waits on */
+        CHECK_EQ(t_join_one(w[0]), 0);
+        CHECK_EQ(t_join_one(w[1]), 0);
+        CHECK_RC(b->waiters[1 - told].rc, 0);
+        t_delete(s, b);
+    }
+}
+
+static int hold_silently(void *arg)
+{
+    struct box *b = arg;
+    take(&b->changed);
+    TELL(b->go, 1);
+    t_sleep_for_ever();
+}
+
+static void so_it_does_when_the_holder_is_killed(void **state)
+{
+    (void)state;
+    const struct t_setting *all[] = {&t_processes, &t_threads};
+    for (int k = 0; k < 2; k++) {
+        struct box *b = t_new(all[k], sizeof *b);
+        plait_worker w = start_waiter(all[k]->kinds[0], &b->waiters[0], &b->changed, PLAIT_FOREVER);
+        plait_worker holder = t_start_one(PLAIT_PROCESS, hold_silently, b);
+        UNTIL(SEEN(b->go));
+        t_kill(holder);
+        CHECK_EQ(t_join_one(w), 0);
+        CHECK_RC(b->waiters[0].rc, PLAIT_OWNER_DIED);
+        t_delete(all[k], b);
+    }
+}
+
 static void a_killed_waiter_does_not_count(void **state)
 {
     (void)state;
@@ -894,7 +948,7 @@ static void a_notification_whose_receiver_is_killed_goes_to_another(void **state
 }
 
 /* It waits when nobody collects the dead: the others find out by themselves. */
-static void so_it_does_when_nobody_joins_the_receiver(void **state)
+static void it_does_when_nobody_joins_the_receiver(void **state)
 {
     (void)state;
     struct box *b = t_new(&t_processes, sizeof *b);
@@ -1022,6 +1076,73 @@ static void a_forked_child_waits_among_the_others(void **state)
     t_delete(&t_mixed, b);
 }
 
+/* --- memory that is shared, but not the arena's --- */
+
+static struct box *map_shared(void)
+{
+    void *memory =
+        mmap(NULL, sizeof(struct box), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(memory != MAP_FAILED);
+    return memory;
+}
+
+static int hold_until_told(void *arg)
+{
+    struct box *b = arg;
+    take(&b->changed);
+    TELL(b->go, 1);
+    UNTIL(SEEN(b->stop));
+    give(&b->changed);
+    return 0;
+}
+
+static int wait_and_keep(void *arg)
+{
+    struct box *b = arg;
+    take(&b->changed);
+    b->rc = plait_condition_wait(&b->changed, PLAIT_FOREVER);
+    return 0;
+}
+
+static void a_wait_that_cannot_take_its_lock_back_says_so(void **state)
+{
+    (void)state;
+    struct box *b = map_shared();
+    plait_worker w = t_start_one(PLAIT_THREAD, wait_and_keep, b);
+    UNTIL_WAITS(w, PL_WAIT_CONDITION);
+    plait_worker holder = t_start_one(PLAIT_PROCESS, hold_until_told, b);
+    UNTIL(SEEN(b->go));
+    CHECK_RC(plait_cancel(w), 0); /* it wants the lock back, which another process has */
+    CHECK_EQ(t_join_one(w), 0);
+    CHECK_RC(b->rc, PLAIT_EPRIVATE);
+    CHECK(plait_same(plait_lock_holder(plait_condition_lock(&b->changed)), holder));
+    TELL(b->stop, 1);
+    CHECK_EQ(t_join_one(holder), 0);
+    munmap(b, sizeof *b);
+}
+
+static int use_from_elsewhere(void *arg)
+{
+    struct box *b = arg;
+    take(&b->changed);
+    CHECK_RC(plait_condition_notify(&b->changed, 1), PLAIT_EPRIVATE);
+    CHECK_RC(plait_condition_wait(&b->changed, PLAIT_FOREVER), PLAIT_EPRIVATE);
+    give(&b->changed);
+    return 0;
+}
+
+static void a_condition_in_a_mapping_of_your_own_is_refused_to_a_second_process(void **state)
+{
+    (void)state;
+    struct box *b = map_shared();
+    plait_worker w = start_waiter(PLAIT_THREAD, &b->waiters[0], &b->changed, PLAIT_FOREVER);
+    CHECK_EQ(t_join_one(t_start_one(PLAIT_PROCESS, use_from_elsewhere, b)), 0);
+    CHECK_EQ(notify(&b->changed, 1), 1);
+    CHECK_EQ(t_join_one(w), 0);
+    CHECK_RC(b->waiters[0].rc, 0);
+    munmap(b, sizeof *b);
+}
+
 #ifdef PL_STEP_HOOKS
 /* --- every interleaving of a wait with a notification and a request to stop --- */
 
@@ -1040,7 +1161,7 @@ static bool notify_here(void *condition)
 static int meet(void *condition, long i, long k)
 {
     struct t_meddling m = {.deeds = {notify_here, t_cancel_me}, .at = {i, k}};
-    for (int try = 0; try < 3; try++) { /* the processor may have been elsewhere */
+    for (int try = 0; try < T_TRIES; try++) {
         woken_here = 0;
         int rc = t_meddle(&m, wait_for, condition, plait_ms(T_SHORT_MS));
         t_check_canceled_once(&m, rc);
@@ -1053,7 +1174,7 @@ static int meet(void *condition, long i, long k)
     t_die(__FILE__, __LINE__, "deeds at steps %ld and %ld, and it slept on", i, k);
 }
 
-static void whatever_meets_a_wait_is_heard(void **state)
+static void at_each_step_what_meets_a_wait_is_heard(void **state)
 {
     (void)state;
     const struct t_setting *both[] = {&t_private_threads, &t_threads};
@@ -1112,17 +1233,21 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_request_to_stop_that_meets_a_true_predicate_is_not_lost),
         cmocka_unit_test(a_wait_whose_lock_comes_from_the_dead_says_so),
         cmocka_unit_test(wait_for_whose_lock_comes_from_the_dead_says_so),
+        cmocka_unit_test(a_wait_ends_when_the_locks_holder_dies_without_a_word),
+        cmocka_unit_test(so_it_does_when_the_holder_is_killed),
         cmocka_unit_test(a_killed_waiter_does_not_count),
         cmocka_unit_test(a_notification_is_not_spent_on_the_dead),
         cmocka_unit_test(a_notification_whose_receiver_is_killed_goes_to_another),
-        cmocka_unit_test(so_it_does_when_nobody_joins_the_receiver),
+        cmocka_unit_test(it_does_when_nobody_joins_the_receiver),
         cmocka_unit_test(a_stopped_waiter_keeps_its_notification),
         cmocka_unit_test(a_private_condition_copied_by_fork_does_not_touch_the_parents_waiters),
         cmocka_unit_test(a_private_condition_copied_while_locked_is_usable_in_the_child),
         cmocka_unit_test(a_forked_child_notifies_its_parents_waiters),
         cmocka_unit_test(a_forked_child_waits_among_the_others),
+        cmocka_unit_test(a_wait_that_cannot_take_its_lock_back_says_so),
+        cmocka_unit_test(a_condition_in_a_mapping_of_your_own_is_refused_to_a_second_process),
 #ifdef PL_STEP_HOOKS
-        cmocka_unit_test(whatever_meets_a_wait_is_heard),
+        cmocka_unit_test(at_each_step_what_meets_a_wait_is_heard),
 #endif
     };
     return cmocka_run_group_tests(tests, NULL, nothing_is_left);

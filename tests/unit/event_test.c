@@ -523,7 +523,7 @@ static int meet(void *arg, long i, long k)
 {
     struct meeting *g = arg;
     struct t_meddling m = {.deeds = {g->deed, t_cancel_me}, .at = {i, k}};
-    for (int try = 0; try < 3; try++) { /* the processor may have been elsewhere */
+    for (int try = 0; try < T_TRIES; try++) {
         CHECK_RC(plait_event_init(g->event), 0);
         check_heard(&m, g->event, t_meddle(&m, wait_for, g->event, plait_ms(T_SHORT_MS)));
         if (!overslept(&m))
@@ -532,7 +532,7 @@ static int meet(void *arg, long i, long k)
     t_die(__FILE__, __LINE__, "deeds at steps %ld and %ld, and it slept on", i, k);
 }
 
-static void whatever_meets_a_wait_is_heard(void **state)
+static void at_each_step_what_meets_a_wait_is_heard(void **state)
 {
     (void)state;
     const struct t_setting *both[] = {&t_private_threads, &t_threads};
@@ -579,7 +579,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_private_event_copied_by_fork_is_the_childs_own),
         cmocka_unit_test(a_forked_child_waits_for_its_parent),
 #ifdef PL_STEP_HOOKS
-        cmocka_unit_test(whatever_meets_a_wait_is_heard),
+        cmocka_unit_test(at_each_step_what_meets_a_wait_is_heard),
 #endif
     };
     return cmocka_run_group_tests(tests, NULL, nothing_is_left);

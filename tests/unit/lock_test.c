@@ -1013,7 +1013,7 @@ static int meet_holder(struct meeting *g, struct t_meddling *m)
 static int meet(void *arg, long i, long k)
 {
     struct t_meddling m = {.deeds = {release_here, t_cancel_me}, .at = {i, k}};
-    for (int try = 0; try < 3; try++) { /* the processor may have been elsewhere */
+    for (int try = 0; try < T_TRIES; try++) {
         struct meeting *g = arg;
         meet_holder(g, &m);
         CHECK_RC(plait_lock_acquire(&g->lock, PLAIT_NOWAIT), 0); /* it is free for newcomers */
@@ -1027,7 +1027,7 @@ static int meet(void *arg, long i, long k)
 static int meet_in_company(void *arg, long i, long k)
 {
     struct t_meddling m = {.deeds = {let_another_in_and_release, t_cancel_me}, .at = {i, k}};
-    for (int try = 0; try < 3; try++) { /* the processor may have been elsewhere */
+    for (int try = 0; try < T_TRIES; try++) {
         struct meeting *g = arg;
         meet_holder(g, &m);
         int64_t start = plait_now();
@@ -1052,13 +1052,13 @@ static void try_all(int (*round)(void *, long, long))
     }
 }
 
-static void whatever_meets_a_wait_is_heard(void **state)
+static void at_each_step_what_meets_a_wait_is_heard(void **state)
 {
     (void)state;
     try_all(meet);
 }
 
-static void who_gives_up_leaves_the_lock_to_the_other(void **state)
+static void at_each_step_who_gives_up_leaves_the_lock_to_the_other(void **state)
 {
     (void)state;
     try_all(meet_in_company);
@@ -1121,8 +1121,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_lock_in_a_mapping_of_your_own_serves_threads),
         cmocka_unit_test(a_death_is_told_in_a_mapping_of_your_own_too),
 #ifdef PL_STEP_HOOKS
-        cmocka_unit_test(whatever_meets_a_wait_is_heard),
-        cmocka_unit_test(who_gives_up_leaves_the_lock_to_the_other),
+        cmocka_unit_test(at_each_step_what_meets_a_wait_is_heard),
+        cmocka_unit_test(at_each_step_who_gives_up_leaves_the_lock_to_the_other),
 #endif
     };
     return cmocka_run_group_tests(tests, NULL, nothing_is_left);

@@ -493,7 +493,7 @@ static bool release_here(void *semaphore)
 static int meet(void *semaphore, long i, long k)
 {
     struct t_meddling m = {.deeds = {release_here, t_cancel_me}, .at = {i, k}};
-    for (int try = 0; try < 3; try++) { /* the processor may have been elsewhere */
+    for (int try = 0; try < T_TRIES; try++) {
         CHECK_RC(plait_semaphore_init(semaphore, 0, 0), 0);
         int rc = t_meddle(&m, acquire, semaphore, plait_ms(T_SHORT_MS));
         t_check_canceled_once(&m, rc);
@@ -504,7 +504,7 @@ static int meet(void *semaphore, long i, long k)
     t_die(__FILE__, __LINE__, "deeds at steps %ld and %ld, and it slept on", i, k);
 }
 
-static void whatever_meets_a_wait_is_heard(void **state)
+static void at_each_step_what_meets_a_wait_is_heard(void **state)
 {
     (void)state;
     const struct t_setting *both[] = {&t_private_threads, &t_threads};
@@ -551,7 +551,7 @@ static int meet_in_company(void *arg, long i, long k)
 {
     struct meeting *g = arg;
     struct t_meddling m = {.deeds = {let_another_in_and_release, t_cancel_me}, .at = {i, k}};
-    for (int try = 0; try < 3; try++) { /* the processor may have been elsewhere */
+    for (int try = 0; try < T_TRIES; try++) {
         CHECK_RC(plait_semaphore_init(&g->semaphore, 0, 0), 0);
         int rc = t_meddle(&m, acquire, &g->semaphore, plait_ms(T_SHORT_MS));
         if (went_well(g, &m, rc))
@@ -560,7 +560,7 @@ static int meet_in_company(void *arg, long i, long k)
     t_die(__FILE__, __LINE__, "deeds at steps %ld and %ld, and the other slept on", i, k);
 }
 
-static void who_gives_up_leaves_the_permit_to_the_other(void **state)
+static void at_each_step_who_gives_up_leaves_the_permit_to_the_other(void **state)
 {
     (void)state;
     const struct t_setting *both[] = {&t_private_threads, &t_threads};
@@ -609,8 +609,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_private_semaphore_copied_by_fork_is_the_childs_own),
         cmocka_unit_test(a_forked_child_releases_for_its_parent),
 #ifdef PL_STEP_HOOKS
-        cmocka_unit_test(whatever_meets_a_wait_is_heard),
-        cmocka_unit_test(who_gives_up_leaves_the_permit_to_the_other),
+        cmocka_unit_test(at_each_step_what_meets_a_wait_is_heard),
+        cmocka_unit_test(at_each_step_who_gives_up_leaves_the_permit_to_the_other),
 #endif
     };
     return cmocka_run_group_tests(tests, NULL, nothing_is_left);
