@@ -89,14 +89,12 @@ static void clear_seat(struct plait_pool *pool, struct pl_seat *seat, const plai
 
 /* --- seats --- */
 
-/* Whether the worker of a seat has ended; one that died before it could register stopped no heart
- * and has to be asked for. */
+/* Whether the worker of a seat has ended; one that died before it could register stopped no heart, but
+ * its state says so. */
 static bool has_ended(const struct pl_seat *seat)
 {
-    plait_blame blame;
-    if (plait_state(seat->worker) == PLAIT_STATE_NEW)
-        return plait_exit_status(seat->worker, &blame) != PLAIT_EBUSY;
-    return pl_is_dead(pl_load_relaxed(&seat->id));
+    int state = plait_state(seat->worker);
+    return state < 0 || state == PLAIT_STATE_ENDED || pl_is_dead(pl_load_relaxed(&seat->id));
 }
 
 /* A worker has ended when its first thread has; a process that goes on after that (pthread_exit or

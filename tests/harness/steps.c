@@ -253,8 +253,10 @@ bool st_has_ended(plait_worker worker)
 {
     siginfo_t info = {0};
     int pid = plait_pid(worker);
-    return pid < 0 || waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0 ||
-           info.si_pid == pid;
+    if (pid < 0 || waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
+        return true;
+    /* Whoever traces is also told of stops. */
+    return info.si_pid == pid && info.si_code != CLD_TRAPPED && info.si_code != CLD_STOPPED;
 }
 
 bool steps_is_dead(int who)

@@ -294,23 +294,21 @@ static int daemon_processes_end_with_the_program(void *unused)
     return 0;
 }
 
-static struct board *handlers_board;
-
-static void tidy_up(int signal)
-{
-    (void)signal;
-    t_sleep(plait_ms(30));
-    TELL(handlers_board->at[DAEMON], COUNT(handlers_board->order));
-    COUNT(handlers_board->done);
-    _exit(0);
-}
-
+/* A daemon that tidies up when it is asked to end, and takes its time. */
 static int serve(void *board)
 {
-    handlers_board = board;
-    signal(SIGTERM, tidy_up);
-    TELL(handlers_board->ready, 1);
-    return stand_still(NULL);
+    struct board *b = board;
+    sigset_t set;
+    int signal;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    TELL(b->ready, 1);
+    CHECK_EQ(sigwait(&set, &signal), 0);
+    t_sleep(plait_ms(30));
+    TELL(b->at[DAEMON], COUNT(b->order));
+    COUNT(b->done);
+    return 0;
 }
 
 static int end_with_tidy_daemon(void *board)
@@ -453,6 +451,8 @@ static int the_end_of_a_forked_child_is_not_its_parents(void *unused)
 }
 
 /* --- handlers --- */
+
+static struct board *handlers_board;
 
 static void use_plait_at_exit(void)
 {
