@@ -1,6 +1,7 @@
 /* plait_event: a flag to wait for.
  *
- * For threads and processes at once, wherever it lies (see lock.h). All bytes zero is a clear
+ * For threads and processes at once: in ordinary memory for this process, in the arena for the family
+ * (see lock.h; shared memory of your own will not do, and that is not detected here). All bytes zero is a clear
  * event. Nothing to destroy.
  *
  *     struct job { plait_event done; int result; };

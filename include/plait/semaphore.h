@@ -1,6 +1,7 @@
 /* plait_semaphore: a number of permits to take and give back.
  *
- * For threads and processes at once, wherever it lies (see lock.h). All bytes zero is a semaphore
+ * For threads and processes at once: in ordinary memory for this process, in the arena for the family
+ * (see lock.h; shared memory of your own will not do, and that is not detected here). All bytes zero is a semaphore
  * of value 0 without an upper bound. Nothing to destroy.
  *
  *     static plait_semaphore slots;

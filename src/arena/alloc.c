@@ -16,7 +16,13 @@
 
 /* --- allocating --- */
 
-__attribute__((noinline)) static void *alloc_large(size_t size)
+/* What to do with a block before it counts as handed out. */
+struct note {
+    void (*write)(void *block, void *arg);
+    void *arg;
+};
+
+__attribute__((noinline)) static void *alloc_large(size_t size, const struct note *note)
 {
     uint32_t head, run;
     int rc = pl_large_begin(size, &head, &run);
@@ -26,8 +32,33 @@ __attribute__((noinline)) static void *alloc_large(size_t size)
     }
     if (rc < 0)
         return pl_null(rc);
+    if (note)
+        note->write(pl_chunk_at(head), note->arg);
     pl_large_commit(head, run);
     return pl_chunk_at(head);
+}
+
+static inline void *alloc_small(size_t size, const struct note *note)
+{
+    unsigned class = pl_class_for(size);
+    struct pl_taken taken = pl_slab_take(class);
+    if (!taken.block)
+        return pl_null(PLAIT_ENOMEM);
+    memset(taken.block, 0, pl_classes[class].size);
+    if (note)
+        note->write(taken.block, note->arg);
+    pl_slab_settle(taken);
+    return taken.block;
+}
+
+int pl_alloc_noted(size_t size, void (*note)(void *block, void *arg), void *arg)
+{
+    struct note n = {note, arg};
+    int rc = pl_self_known();
+    if (rc < 0)
+        return rc;
+    void *block = size > PL_MOST_SMALL ? alloc_large(size, &n) : alloc_small(size, &n);
+    return block ? 0 : plait_last_error();
 }
 
 void *plait_alloc(size_t size)
@@ -36,14 +67,8 @@ void *plait_alloc(size_t size)
     if (rc < 0)
         return pl_null(rc);
     if (size > PL_MOST_SMALL)
-        return alloc_large(size);
-    unsigned class = pl_class_for(size);
-    struct pl_taken taken = pl_slab_take(class);
-    if (!taken.block)
-        return pl_null(PLAIT_ENOMEM);
-    memset(taken.block, 0, pl_classes[class].size);
-    pl_slab_settle(taken);
-    return taken.block;
+        return alloc_large(size, NULL);
+    return alloc_small(size, NULL);
 }
 
 void *plait_calloc(size_t n, size_t size)

@@ -2,7 +2,13 @@
 #ifndef PL_ARENA_ALLOC_H
 #define PL_ARENA_ALLOC_H
 
+#include <stddef.h>
 #include <stdint.h>
+
+/* As plait_alloc, but calls note(block, arg) before the block counts as handed out: a caller killed
+ * after that is known to have it by what note has written, before that it never had it. 0, or as
+ * plait_alloc's reasons. */
+int pl_alloc_noted(size_t size, void (*note)(void *block, void *arg), void *arg);
 
 /* Gives up every chunk the calling worker owns: its blocks stay, others may go on with the chunks.
  * For a worker that ends in good order. */

@@ -188,7 +188,9 @@ int pl_process_reap(int pid, uint64_t birth, struct pl_process_end *ret)
     int rc = wait_once(pid, WEXITED | WNOHANG, &info, &usage);
     if (rc < 0)
         return rc;
-    bool killed = info.si_code != CLD_EXITED;
+    bool killed = info.si_code == CLD_KILLED || info.si_code == CLD_DUMPED;
+    if (!killed && info.si_code != CLD_EXITED)
+        return -EAGAIN; /* it has stopped for its tracer, us */
     *ret = (struct pl_process_end){
         .status = killed ? 0 : info.si_status,
         .signal = killed ? info.si_status : 0,
@@ -219,12 +221,12 @@ bool pl_process_gone(int tid)
 static int tie = -1;
 static uint64_t tie_inode;
 
-/* Names the pipe behind a descriptor; 0 if it is none that this user can open anew. */
+/* Names the pipe behind a descriptor; 0 if it is none. */
 static uint64_t inode_of(int fd)
 {
     struct stat st;
     int saved = errno;
-    bool fifo = fd >= 0 && fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode) && st.st_uid == geteuid();
+    bool fifo = fd >= 0 && fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
     errno = saved;
     return fifo ? (uint64_t)st.st_ino : 0;
 }
@@ -255,6 +257,16 @@ void pl_lifeline_untie(void)
     if (tie >= 0 && inode_of(tie) == tie_inode)
         close(tie);
     tie = -1;
+}
+
+bool pl_lifeline_is_usable(const struct pl_lifeline *line)
+{
+    struct stat st;
+    int saved = errno;
+    bool mine =
+        pl_lifeline_is_whole(line) && fstat(line->read_end, &st) == 0 && st.st_uid == geteuid();
+    errno = saved;
+    return mine;
 }
 
 bool pl_lifeline_is_whole(const struct pl_lifeline *line)

@@ -63,8 +63,11 @@ struct pl_lifeline {
 /* 0 or -errno. */
 int pl_lifeline_make(struct pl_lifeline *ret);
 
-/* Whether both descriptors are still the pipe's, and this user may open it anew. */
+/* Whether both descriptors are still the pipe's. */
 bool pl_lifeline_is_whole(const struct pl_lifeline *line);
+
+/* And whether this user may open it anew, as children have to. */
+bool pl_lifeline_is_usable(const struct pl_lifeline *line);
 
 /* In the child: to be killed when the parent dies. Closes the inherited ends. If the parent is dead
  * already, does not return. */

@@ -50,7 +50,7 @@ static void forget_self_in_child(void)
 {
     pl_fork_parent = pl_self.id;
     memset(&pl_self, 0, sizeof pl_self);
-    pl_store_relaxed(&known.pid, 0);
+    known.pid = 0; /* no step: the child has one thread, and is not what a harness is after */
 }
 
 static void sign_off(void *slot)
@@ -317,8 +317,13 @@ void pl_slot_leave(enum pl_ending ending, int status)
 
 void pl_slot_drop_argument(struct pl_slot *slot)
 {
-    if (pl_exchange_acq_rel(&slot->owns_argument, 0u))
-        plait_free(slot->argument);
+    if (!pl_load_acquire(&slot->owns_argument))
+        return;
+    struct pl_argument_tag *tag = (struct pl_argument_tag *)slot->argument - 1;
+    plait_worker self = pl_worker_of(slot);
+    if (tag->slot == self.slot && tag->generation == self.generation)
+        plait_free(tag);
+    pl_store_release(&slot->owns_argument, 0u);
 }
 
 void pl_slot_ended(struct pl_slot *slot, uint32_t generation)

@@ -122,7 +122,7 @@ struct pl_slot {
     /* The start: what the new worker is to run. Written by the claimer; read once by the worker. */
     plait_function *function;
     void *argument;
-    uint32_t owns_argument; /* atomic: the argument is a copy; whoever takes this to 0 frees it */
+    uint32_t owns_argument; /* atomic: the argument is a copy, with a tag before it */
 };
 
 _Static_assert(sizeof(struct pl_slot) <= PL_SLOT_SIZE, "a slot fits its place");
@@ -200,7 +200,15 @@ bool pl_slot_enter(struct pl_slot *slot, uint64_t meant);
  * wake. It may not touch plait after. */
 void pl_slot_leave(enum pl_ending ending, int status);
 
-/* Frees the argument if it is a copy; once, whoever calls. */
+/* What lies before the copy of an argument: whose it is. Freeing the copy and noting that are two steps,
+ * and a death may come between; whoever repeats it looks at the tag, which no other block can bear. */
+struct pl_argument_tag {
+    _Alignas(16) uint64_t generation;
+    uint64_t slot;
+};
+
+/* Frees the argument if it is a copy. By the worker, or once it is dead whoever has claimed its
+ * recovery; may be repeated. */
 void pl_slot_drop_argument(struct pl_slot *slot);
 
 /* Sets life to ENDED if it is not yet, and wakes joiners. The ending must be filled in before. */

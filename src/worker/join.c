@@ -13,6 +13,7 @@
 #include "worker/worker_internal.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <unistd.h>
 
 enum {
@@ -111,8 +112,13 @@ static void learn(struct pl_slot *slot, uint32_t generation, int64_t patience)
     if (pl_life_of(pl_load_acquire(&slot->life)) != PL_RUNNING)
         return;
     pl_ending_learn(slot, patience);
-    pl_recover(slot);
-    if (pl_load_acquire(&slot->recoverer) == PL_RECOVERED)
+    for (;;) { /* by us, or by another who is at it; if that one dies, by us after all */
+        pl_recover(slot);
+        if (pl_load_acquire(&slot->recoverer) == PL_RECOVERED || !is_still(slot, generation))
+            break;
+        sched_yield();
+    }
+    if (is_still(slot, generation))
         pl_slot_ended(slot, generation);
 }
 

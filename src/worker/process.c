@@ -14,6 +14,7 @@
 /* This process's lifeline, which its children are tied to; made with the first child. */
 static const struct pl_lifeline no_lifeline = {-1, -1, 0};
 static struct pl_lifeline lifeline = {-1, -1, 0};
+static struct pl_lifeline outgrown = {-1, -1, 0}; /* one that earlier children are still tied to */
 static pthread_mutex_t lifeline_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* Set around our own fork(): the child then ties the lifeline itself. */
@@ -37,7 +38,8 @@ static void let_go_in_child(void)
         return;
     pl_lifeline_untie();
     pl_lifeline_drop(&lifeline);
-    lifeline = no_lifeline;
+    pl_lifeline_drop(&outgrown);
+    lifeline = outgrown = no_lifeline;
 }
 
 __attribute__((constructor(101))) static void watch_fork(void)
@@ -48,7 +50,12 @@ __attribute__((constructor(101))) static void watch_fork(void)
 static int need_lifeline(void)
 {
     pthread_mutex_lock(&lifeline_lock);
-    int rc = pl_lifeline_is_whole(&lifeline) ? 0 : pl_lifeline_make(&lifeline);
+    int rc = 0;
+    if (!pl_lifeline_is_usable(&lifeline)) {
+        if (pl_lifeline_is_whole(&lifeline)) /* the program has changed its user */
+            outgrown = lifeline;
+        rc = pl_lifeline_make(&lifeline);
+    }
     pthread_mutex_unlock(&lifeline_lock);
     return rc == 0 ? 0 : PLAIT_EMFILE;
 }
@@ -58,7 +65,8 @@ static int need_lifeline(void)
 static void take_position(bool detached)
 {
     struct pl_lifeline parents = lifeline;
-    lifeline = no_lifeline;
+    pl_lifeline_drop(&outgrown);
+    lifeline = outgrown = no_lifeline;
     if (detached) {
         pl_lifeline_untie();
         pl_lifeline_drop(&parents);

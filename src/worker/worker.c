@@ -44,18 +44,27 @@ static int check_argument(int kind, const void *arg, const plait_options *o)
     return reaches ? 0 : PLAIT_EPRIVATE;
 }
 
+static void note_argument(void *block, void *arg)
+{
+    struct pl_slot *slot = arg;
+    plait_worker self = pl_worker_of(slot);
+    struct pl_argument_tag *tag = block;
+    *tag = (struct pl_argument_tag){.generation = self.generation, .slot = self.slot};
+    slot->argument = tag + 1;
+    pl_store_release(&slot->owns_argument, 1u);
+}
+
 static int fill_argument(struct pl_slot *slot, void *arg, size_t size)
 {
     slot->argument = arg;
     if (size == 0)
         return 0;
-    void *copy = plait_alloc(size);
-    if (!copy)
-        return plait_last_error();
-    memcpy(copy, arg, size);
-    slot->argument = copy;
-    pl_store_release(&slot->owns_argument, 1u);
-    return 0;
+    if (size > SIZE_MAX - sizeof(struct pl_argument_tag))
+        return PLAIT_ENOMEM;
+    int rc = pl_alloc_noted(sizeof(struct pl_argument_tag) + size, note_argument, slot);
+    if (rc == 0)
+        memcpy(slot->argument, arg, size);
+    return rc;
 }
 
 static void fill_name(struct pl_slot *slot, const char *name)
@@ -235,9 +244,10 @@ plait_worker plait_parent(plait_worker worker)
 
 static bool is_listed(struct pl_slot *slot, uint32_t parent)
 {
-    enum pl_life life = pl_life_of(pl_load_acquire(&slot->life));
+    uint64_t word = pl_load_acquire(&slot->life);
+    enum pl_life life = pl_life_of(word);
     if (!parent)
-        return pl_slot_is_alive(slot);
+        return pl_slot_is_alive(slot) && (life == PL_RUNNING || !pl_slot_is_stillborn(slot, word));
     return (pl_slot_is_alive(slot) || life == PL_RUNNING || life == PL_ENDED) &&
            pl_load_relaxed(&slot->parent) == parent &&
            !(pl_load_relaxed(&slot->flags) & PL_FLAG_DETACHED);
