@@ -11,7 +11,7 @@
 
 #include <sched.h>
 
-enum { ALLOC_MANY = 4096, ALLOC_RING = 64 };
+enum { ALLOC_MANY = 5000, ALLOC_RING = 64 };
 
 struct alloc_work {
     size_t size;

@@ -3,7 +3,7 @@
 
 enum {
     TINY = 1000000,
-    TINY_CHUNK1 = 100000,
+    TINY_CHUNK1 = 2000,
     REAL = 400,
     REAL_BYTES = 256 * 1024,
 };

@@ -74,7 +74,7 @@ TABLE = {
     ("thread_start", "CPython Thread"): lambda: start_join(threading.Thread),
     ("process_start", "CPython Process (fork)"): lambda: start_join(fork),
     ("map_tiny", "CPython Pool.map"): lambda: pool_map(1000000, None),
-    ("map_tiny_chunk1", "CPython Pool.map"): lambda: pool_map(20000, 1),
+    ("map_tiny_chunk1", "CPython Pool.map"): lambda: pool_map(2000, 1),
 }
 
 

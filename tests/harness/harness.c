@@ -333,6 +333,24 @@ void t_check_time(t_wait *call, void *object)
     CHECK_EQ(errno, EXDEV);
 }
 
+/* Naps of 20, 40, 80, 160, 320 ms: the fifth lasts from 300 to 620 ms after the wait began. */
+void t_let_naps_grow(void)
+{
+    t_sleep(plait_ms(330));
+}
+
+void t_check_at_once(int64_t (*scene)(void))
+{
+    int64_t took[3];
+    for (int i = 0; i < 3; i++) {
+        took[i] = scene();
+        if (took[i] < plait_ms(T_AT_ONCE_MS))
+            return;
+    }
+    t_die(__FILE__, __LINE__, "they slept on for %ld, %ld and %ld ms", (long)(took[0] / 1000000),
+          (long)(took[1] / 1000000), (long)(took[2] / 1000000));
+}
+
 static _Thread_local struct t_alarms *alarms_here;
 
 static void count_alarm(int signal)

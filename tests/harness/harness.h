@@ -170,6 +170,15 @@ void t_check_cancel_pending(const struct t_setting *setting, t_wait *call, void 
 void t_check_cancel_counts(const struct t_setting *setting, t_wait *call, void *object);
 void t_check_uncancel(const struct t_setting *setting, t_wait *call, void *object);
 
+/* A sleeper looks around now and then (its naps end), so a wake-up that is lost only comes late. Sleeps
+ * until the naps of those who wait since just now are so long that this shows. */
+void t_let_naps_grow(void);
+enum { T_AT_ONCE_MS = 150 };
+
+/* Tries it up to 3 times, for the processor may have been elsewhere: it returns how long those who
+ * waited needed after what should have woken them, ns. Dies if it was too long each time. */
+void t_check_at_once(int64_t (*scene)(void));
+
 /* Sends the calling thread a SIGALRM every `period` ns, until stopped; the count of those handled. */
 struct t_alarms {
     void *timer;

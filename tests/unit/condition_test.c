@@ -333,6 +333,36 @@ static void notify_all_wakes_all(void **state)
     }
 }
 
+enum { SETTINGS = 4 };
+
+static int64_t notify_everyone(void)
+{
+    struct box *b[SETTINGS];
+    struct t_team teams[SETTINGS];
+    for (int i = 0; i < SETTINGS; i++) {
+        b[i] = t_new(&t_settings[i], sizeof *b[i]);
+        start_waiters(&teams[i], &t_settings[i], b[i], WAITERS);
+    }
+    t_let_naps_grow();
+    int64_t start = plait_now();
+    for (int i = 0; i < SETTINGS; i++)
+        CHECK_EQ(notify(&b[i]->changed, WAITERS), WAITERS);
+    for (int i = 0; i < SETTINGS; i++)
+        UNTIL(SEEN(b[i]->n_done) == WAITERS);
+    int64_t took = plait_now() - start;
+    for (int i = 0; i < SETTINGS; i++) {
+        t_join(&teams[i]);
+        t_delete(&t_settings[i], b[i]);
+    }
+    return took;
+}
+
+static void notify_wakes_them_at_once(void **state)
+{
+    (void)state;
+    t_check_at_once(notify_everyone);
+}
+
 /* The first has not even looked when the second comes. */
 static void who_comes_later_does_not_take_an_earlier_ones_notification(void **state)
 {
@@ -947,6 +977,32 @@ static void a_notification_whose_receiver_is_killed_goes_to_another(void **state
     }
 }
 
+/* ... as soon as someone has noticed the death. */
+static int64_t pass_notification_on(void)
+{
+    struct box *b = t_new(&t_mixed, sizeof *b);
+    struct t_team team;
+    start_waiters(&team, &t_mixed, b, 3);
+    t_stop(team.workers[0]);
+    CHECK_EQ(notify(&b->changed, 1), 1);
+    t_let_naps_grow();
+    t_kill(team.workers[0]);
+    int64_t start = plait_now();
+    UNTIL(SEEN(b->n_done) == 1);
+    int64_t took = plait_now() - start;
+    CHECK_EQ(notify(&b->changed, 3), 1);
+    CHECK_EQ(t_join_one(team.workers[1]), 0);
+    CHECK_EQ(t_join_one(team.workers[2]), 0);
+    t_delete(&t_mixed, b);
+    return took;
+}
+
+static void it_goes_there_at_once(void **state)
+{
+    (void)state;
+    t_check_at_once(pass_notification_on);
+}
+
 /* It waits when nobody collects the dead: the others find out by themselves. */
 static void it_does_when_nobody_joins_the_receiver(void **state)
 {
@@ -1209,6 +1265,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(each_notification_is_for_the_first_in_line),
         cmocka_unit_test(notify_of_less_than_1_wakes_nobody),
         cmocka_unit_test(notify_all_wakes_all),
+        cmocka_unit_test(notify_wakes_them_at_once),
         cmocka_unit_test(who_comes_later_does_not_take_an_earlier_ones_notification),
         cmocka_unit_test(two_conditions_on_one_lock_wake_their_own_waiters),
         cmocka_unit_test(bad_timeouts_are_refused_and_the_lock_stays_held),
@@ -1238,6 +1295,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_killed_waiter_does_not_count),
         cmocka_unit_test(a_notification_is_not_spent_on_the_dead),
         cmocka_unit_test(a_notification_whose_receiver_is_killed_goes_to_another),
+        cmocka_unit_test(it_goes_there_at_once),
         cmocka_unit_test(it_does_when_nobody_joins_the_receiver),
         cmocka_unit_test(a_stopped_waiter_keeps_its_notification),
         cmocka_unit_test(a_private_condition_copied_by_fork_does_not_touch_the_parents_waiters),

@@ -106,6 +106,73 @@ static void set_wakes_all_who_wait(void **state)
     }
 }
 
+enum { SETTINGS = 4 };
+
+static bool all_through(const struct box *b)
+{
+    for (int i = 0; i < WAITERS; i++)
+        if (SEEN(b->waiters[i].step) != 2)
+            return false;
+    return true;
+}
+
+static int64_t set_for_all(void)
+{
+    struct box *b[SETTINGS];
+    struct t_team teams[SETTINGS];
+    for (int i = 0; i < SETTINGS; i++) {
+        b[i] = t_new(&t_settings[i], sizeof *b[i]);
+        start_waiters(&teams[i], &t_settings[i], b[i], WAITERS);
+    }
+    t_let_naps_grow();
+    int64_t start = plait_now();
+    for (int i = 0; i < SETTINGS; i++)
+        CHECK_RC(plait_event_set(&b[i]->event), 0);
+    for (int i = 0; i < SETTINGS; i++)
+        UNTIL(all_through(b[i]));
+    int64_t took = plait_now() - start;
+    for (int i = 0; i < SETTINGS; i++) {
+        join_waiters(&teams[i], b[i]);
+        t_delete(&t_settings[i], b[i]);
+    }
+    return took;
+}
+
+static void set_wakes_them_at_once(void **state)
+{
+    (void)state;
+    t_check_at_once(set_for_all);
+}
+
+static int64_t cancel_all(void)
+{
+    struct box *b[SETTINGS];
+    struct t_team teams[SETTINGS];
+    for (int i = 0; i < SETTINGS; i++) {
+        b[i] = t_new(&t_settings[i], sizeof *b[i]);
+        start_waiters(&teams[i], &t_settings[i], b[i], WAITERS);
+    }
+    t_let_naps_grow();
+    int64_t start = plait_now();
+    for (int i = 0; i < SETTINGS; i++)
+        for (int k = 0; k < WAITERS; k++)
+            CHECK_RC(plait_cancel(teams[i].workers[k]), 0);
+    for (int i = 0; i < SETTINGS; i++)
+        UNTIL(all_through(b[i]));
+    int64_t took = plait_now() - start;
+    for (int i = 0; i < SETTINGS; i++) {
+        t_join(&teams[i]);
+        t_delete(&t_settings[i], b[i]);
+    }
+    return took;
+}
+
+static void cancellation_ends_a_wait_at_once(void **state)
+{
+    (void)state;
+    t_check_at_once(cancel_all);
+}
+
 static void set_then_clear_still_wakes_all_who_waited(void **state)
 {
     (void)state;
@@ -560,6 +627,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(null_is_refused),
         cmocka_unit_test(set_stays_until_clear),
         cmocka_unit_test(set_wakes_all_who_wait),
+        cmocka_unit_test(set_wakes_them_at_once),
+        cmocka_unit_test(cancellation_ends_a_wait_at_once),
         cmocka_unit_test(set_then_clear_still_wakes_all_who_waited),
         cmocka_unit_test(who_comes_after_clear_waits),
         cmocka_unit_test(what_the_setter_wrote_is_seen_by_the_waiter),

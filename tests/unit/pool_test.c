@@ -966,6 +966,7 @@ static int exit_with_a_busy_pool(void *arg)
     (void)arg;
     CHECK_RC(plait_pool_open(&w->pool, PLAIT_PROCESS, 2, NULL), 0);
     CHECK_EQ(pthread_create(&thread, NULL, map_for_ever, NULL), 0);
+    CHECK_EQ(pthread_detach(thread), 0);
     UNTIL(SEEN(w->inside) >= 2);
     exit(6);
 }

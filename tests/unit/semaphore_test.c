@@ -211,6 +211,36 @@ static void release_past_the_bound_wakes_nobody(void **state)
     }
 }
 
+enum { SETTINGS = 4 };
+
+static int64_t release_to_all(void)
+{
+    struct box *b[SETTINGS];
+    struct t_team teams[SETTINGS];
+    for (int i = 0; i < SETTINGS; i++) {
+        b[i] = t_new(&t_settings[i], sizeof *b[i]);
+        start_waiters(&teams[i], &t_settings[i], b[i], WAITERS);
+    }
+    t_let_naps_grow();
+    int64_t start = plait_now();
+    for (int i = 0; i < SETTINGS; i++)
+        CHECK_RC(plait_semaphore_release(&b[i]->semaphore, WAITERS), 0);
+    for (int i = 0; i < SETTINGS; i++)
+        UNTIL(through(b[i], WAITERS) == WAITERS);
+    int64_t took = plait_now() - start;
+    for (int i = 0; i < SETTINGS; i++) {
+        join_waiters(&teams[i], b[i]);
+        t_delete(&t_settings[i], b[i]);
+    }
+    return took;
+}
+
+static void release_n_wakes_n_at_once(void **state)
+{
+    (void)state;
+    t_check_at_once(release_to_all);
+}
+
 enum { PERMITS = 2, EACH = 500 };
 
 static int go_in_and_out(void *arg)
@@ -592,6 +622,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_greatest_value_bounds_all),
         cmocka_unit_test(release_of_less_than_1_is_refused),
         cmocka_unit_test(release_n_lets_n_waiters_through),
+        cmocka_unit_test(release_n_wakes_n_at_once),
         cmocka_unit_test(each_release_lets_one_waiter_through),
         cmocka_unit_test(release_past_the_bound_wakes_nobody),
         cmocka_unit_test(never_more_inside_than_permits),
