@@ -22,6 +22,7 @@
 #include "base/atomic.h"
 #include "base/clock.h"
 #include "park/park.h"
+#include "port/mapping.h"
 #include "sync/lock_word.h"
 
 #include <limits.h>
@@ -133,10 +134,22 @@ static void rebuild(plait_condition *c)
     end_change(c);
 }
 
+/* Whether the queue is that of another process: it was copied by a fork, or the memory is shared. */
+static bool is_anothers(plait_condition *c)
+{
+    return !pl_arena_holds(c) && c->pid_ != pl_load_relaxed(&pl_self.slot->pid);
+}
+
+/* PLAIT_EPRIVATE if the condition lies in shared memory of the program's own. */
+static int check_reach(plait_condition *c)
+{
+    return c->pid_ && is_anothers(c) && pl_mapping_is_shared(c) ? PLAIT_EPRIVATE : 0;
+}
+
 /* To be called with the lock held, before the queue is used. */
 static void trust_queue(plait_condition *c)
 {
-    bool foreign = !pl_arena_holds(c) && c->pid_ != pl_load_relaxed(&pl_self.slot->pid);
+    bool foreign = is_anothers(c);
     if (foreign || pl_load_acquire(&c->busy_) || pl_load_acquire(&debt_of(c)->torn))
         rebuild(c);
 }
@@ -230,6 +243,15 @@ static bool is_over(plait_condition *c, int notice, int *why)
     return true;
 }
 
+/* The lock cannot be had again (PLAIT_EPRIVATE): the queue is not touched, but told not to trust its
+ * links. */
+static int leave_without_lock(plait_condition *c, int why)
+{
+    pl_store_release(&debt_of(c)->torn, 1u);
+    pl_store_release(&pl_self.slot->turn.debt, NULL);
+    return why;
+}
+
 /* Requires: in the queue, lock held. */
 static int wait_in_queue(plait_condition *c, struct pl_wait *wait)
 {
@@ -238,6 +260,8 @@ static int wait_in_queue(plait_condition *c, struct pl_wait *wait)
         plait_lock_release(lock_of(c));
         why = sleep_for_turn(c, wait);
         notice = pl_lock_acquire_certainly(lock_of(c));
+        if (notice < 0)
+            return leave_without_lock(c, notice);
     } while (!is_over(c, notice, &why));
     /* One store ends the wait: until then a notification in our hand is passed on if we die, after it
      * it has been received. What the word says means nothing without a debt. */
@@ -247,7 +271,9 @@ static int wait_in_queue(plait_condition *c, struct pl_wait *wait)
 
 static int wait_begun(plait_condition *c, struct pl_wait *wait)
 {
-    int rc = pl_cancel_take();
+    int rc = check_reach(c);
+    if (rc == 0)
+        rc = pl_cancel_take();
     if (rc < 0)
         return rc;
     trust_queue(c);
@@ -317,6 +343,9 @@ int plait_condition_notify(plait_condition *condition, int n)
         return PLAIT_EINVAL;
     if (!pl_lock_is_mine(lock_of(condition)))
         return PLAIT_EPERM;
+    int rc = check_reach(condition);
+    if (rc < 0)
+        return rc;
     trust_queue(condition);
     int woken = 0;
     begin_change(condition);
