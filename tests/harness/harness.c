@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -320,6 +321,35 @@ void t_check_bad_timeouts(t_wait *call, void *object)
     CHECK_RC(call(object, plait_ms(INT64_MAX)), PLAIT_EOVERFLOW);
     CHECK_RC(call(object, plait_seconds(1e300)), PLAIT_EOVERFLOW);
     CHECK_EQ(errno, EXDEV);
+}
+
+static int wait_with_bad_size(void *waiter)
+{
+    struct t_waiter *w = waiter;
+    setenv("PLAIT_ARENA_SIZE", "nonsense", 1);
+    CHECK_RC(w->call(w->object, PLAIT_FOREVER), PLAIT_EINVAL);
+    CHECK_EQ(plait_self().slot, 0);
+    return 0;
+}
+
+static int wait_without_room(void *waiter)
+{
+    struct t_waiter *w = waiter;
+    struct rlimit limit = {INT64_C(1) << 30, INT64_C(1) << 30};
+    setenv("PLAIT_ARENA_SIZE", "16G", 1);
+    CHECK_EQ(setrlimit(RLIMIT_AS, &limit), 0);
+    CHECK_RC(w->call(w->object, PLAIT_FOREVER), PLAIT_EARENA);
+    CHECK_EQ(plait_self().slot, 0);
+    return 0;
+}
+
+void t_check_no_arena(t_wait *call, void *object)
+{
+    struct t_waiter w = {.call = call, .object = object};
+    CHECK(pl_arena == NULL);
+    CHECK_EQ(t_in_fork(wait_with_bad_size, &w), 0);
+    if (!t_is_sanitized()) /* which needs the room itself */
+        CHECK_EQ(t_in_fork(wait_without_room, &w), 0);
 }
 
 void t_check_time(t_wait *call, void *object)

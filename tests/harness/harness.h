@@ -163,6 +163,7 @@ int t_wait_once(void *waiter); /* plait_function; returns 0 */
 /* Each of these tries a promise that every blocking call makes. `object` is one on which the call
  * has to wait; nobody must end that wait meanwhile. */
 void t_check_bad_timeouts(t_wait *call, void *object); /* refused; errno left alone */
+void t_check_no_arena(t_wait *call, void *object);     /* to be tried before there is one */
 void t_check_time(t_wait *call, void *object);         /* 0 and 20 ms: over, not before time */
 void t_check_signals(t_wait *call, void *object);      /* do not restart the time */
 void t_check_cancel(const struct t_setting *setting, t_wait *call, void *object);

@@ -73,53 +73,64 @@ static void replace(void)
 
 /* --- the trap --- */
 
+enum { MISSED, CLOSED, BARRED };
+
 static _Thread_local struct {
-    const char *first, *end; /* steps on words in the entry, except its life, count */
-    int countdown;           /* the trap closes before this many further steps */
-    bool closed;
+    struct pl_slot *slot;
+    int countdown; /* it closes before this many further steps on words of the entry; 0: not set */
+    int outcome;
 } trap;
 
+/* Before a step on a word of the entry. While this very thread collects the worker, nobody else can
+ * join it. */
 static void on_step(const char *what, const void *word)
 {
     (void)what;
-    if (trap.countdown == 0 || (const char *)word < trap.first || (const char *)word >= trap.end)
+    const char *at = word, *entry = (const char *)trap.slot;
+    if (trap.countdown == 0 || at < entry || at >= entry + sizeof(struct pl_slot) ||
+        --trap.countdown > 0)
         return;
-    if (--trap.countdown > 0)
-        return;
-    trap.closed = true;
-    replace();
+    uint32_t reaper = __atomic_load_n(&trap.slot->reaper, __ATOMIC_SEQ_CST);
+    trap.outcome = reaper == 0 || reaper == PL_REAPED ? CLOSED : BARRED;
+    if (trap.outcome == CLOSED)
+        replace();
 }
 
-/* Makes the call with the change before its k-th step on the entry. False: it has fewer steps. */
 typedef int call_about(plait_worker worker);
 
-static bool call_with_change(call_about *call, int k, int *ret_rc)
+/* Makes the call with the change before its k-th step on the entry. */
+static int call_with_change(call_about *call, int k)
 {
-    trap.first = (const char *)pl_slot_find(world->first);
-    trap.end = trap.first + sizeof(struct pl_slot);
-    trap.closed = false;
+    trap.slot = pl_slot_find(world->first);
+    trap.outcome = MISSED;
     trap.countdown = k;
-    *ret_rc = call(world->first);
+    int rc = call(world->first);
     trap.countdown = 0;
-    return trap.closed;
+    return rc;
 }
 
-/* For each k and each kind of worker. `acceptable` judges what the call said. */
+/* The call has gone by without the change; the first worker may be there, or be what the call made
+ * of it. */
+static void tear_down_first(void)
+{
+    CHECK_RC(plait_event_set(&world->first_done), 0);
+    plait_join(world->first, NULL, PLAIT_FOREVER);
+    UNTIL(plait_state(world->first) == PLAIT_ESTALE);
+    CHECK_RC(plait_free(world), 0);
+}
+
+/* For each step and each kind of worker. `acceptable` judges what the call said. */
 static int at_every_step(call_about *call, bool (*acceptable)(int rc))
 {
     pl_step_hook = on_step;
     FOR_EACH_KIND(kind)
-    for (int k = 1;; k++) {
-            if(getenv("DBG"))fprintf(stderr,"kind %d k %d\n",kind,k);
-        int rc;
+    for (int k = 1; k == 1 || trap.outcome != MISSED; k++) {
         set_up(kind);
-        if (!call_with_change(call, k, &rc)) {
+        int rc = call_with_change(call, k);
+        if (trap.outcome != CLOSED) {
             CHECK(k > 1);
-            pl_step_hook = NULL;
-            plait_event_set(&world->first_done);
-            plait_join(world->first, NULL, PLAIT_FOREVER);
-            pl_step_hook = on_step;
-            break;
+            tear_down_first();
+            continue;
         }
         if (!acceptable(rc))
             t_die(__FILE__, __LINE__, "kind %d, step %d: %d", kind, k, rc);

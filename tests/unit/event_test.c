@@ -44,6 +44,13 @@ static void join_waiters(struct t_team *team, struct box *b)
 
 /* --- set and clear --- */
 
+static void without_an_arena_it_says_why_it_cannot_wait(void **state)
+{
+    (void)state;
+    plait_event event = {0};
+    t_check_no_arena(wait_for, &event);
+}
+
 static void zeroed_memory_is_a_clear_event(void **state)
 {
     (void)state;
@@ -622,6 +629,7 @@ int main(int argc, char **argv)
 {
     t_arguments(argc, argv);
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(without_an_arena_it_says_why_it_cannot_wait), /* the first */
         cmocka_unit_test(zeroed_memory_is_a_clear_event),
         cmocka_unit_test(init_makes_any_bytes_a_clear_event),
         cmocka_unit_test(null_is_refused),

@@ -87,6 +87,13 @@ static void start_waiters(struct t_team *team, const struct t_setting *s, struct
 
 /* --- free and held --- */
 
+static void without_an_arena_it_says_why_it_cannot_wait(void **state)
+{
+    (void)state;
+    plait_lock lock = {0};
+    t_check_no_arena(acquire, &lock);
+}
+
 static void zeroed_memory_is_a_free_lock(void **state)
 {
     (void)state;
@@ -1139,6 +1146,7 @@ int main(int argc, char **argv)
 {
     t_arguments(argc, argv);
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(without_an_arena_it_says_why_it_cannot_wait), /* the first */
         cmocka_unit_test(zeroed_memory_is_a_free_lock),
         cmocka_unit_test(init_makes_any_bytes_a_free_lock),
         cmocka_unit_test(null_is_refused),

@@ -52,6 +52,13 @@ static void join_waiters(struct t_team *team, struct box *b)
 
 /* --- value --- */
 
+static void without_an_arena_it_says_why_it_cannot_wait(void **state)
+{
+    (void)state;
+    plait_semaphore semaphore = {0};
+    t_check_no_arena(acquire, &semaphore);
+}
+
 static void zeroed_memory_is_a_semaphore_of_0_without_bound(void **state)
 {
     (void)state;
@@ -613,6 +620,7 @@ int main(int argc, char **argv)
 {
     t_arguments(argc, argv);
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(without_an_arena_it_says_why_it_cannot_wait), /* the first */
         cmocka_unit_test(zeroed_memory_is_a_semaphore_of_0_without_bound),
         cmocka_unit_test(init_sets_value_and_bound),
         cmocka_unit_test(bad_values_are_refused_and_change_nothing),
