@@ -17,6 +17,7 @@ build_packages  = gcc libc6-dev binutils meson ninja-build pkg-config python3
 test_packages   = $(build_packages) g++ libcmocka-dev zlib1g-dev
 clang_packages  = $(test_packages) clang
 format_packages = clang-format-14
+peer_packages   = $(shell sed '/^\#/d' bench/packages)
 
 .PHONY: all demo test bench install test-asan test-tsan test-clang soak format check clean
 
@@ -37,6 +38,7 @@ test:
 
 bench:
 	@tools/need $(build_packages)
+	@tools/need $(peer_packages) || echo "bench: measuring without the missing peers"
 	@tools/configure bench
 	@ninja -C build/bench
 	@PLAIT_BUILD=build/bench bench/run $(CASE)
