@@ -48,9 +48,11 @@ static struct pl_process_name known; /* this process; atomic. Unknown again in a
  * from that one's chunks. */
 static void forget_self_in_child(void)
 {
-    pl_fork_parent = pl_self.id;
+    /* Atomic for TSan's sake, which sees the parent's threads; but no steps: the child has one thread,
+     * and is not what a harness is after. */
+    __atomic_store_n(&pl_fork_parent, pl_self.id, __ATOMIC_RELAXED);
+    __atomic_store_n(&known.pid, 0, __ATOMIC_RELAXED);
     memset(&pl_self, 0, sizeof pl_self);
-    known.pid = 0; /* no step: the child has one thread, and is not what a harness is after */
 }
 
 static void sign_off(void *slot)
@@ -287,7 +289,7 @@ int pl_self_enter(void)
         return rc;
     bool main_thread = getpid() == gettid();
     pl_store_relaxed(&slot->kind, (uint32_t)(main_thread ? PLAIT_PROCESS : PLAIT_THREAD));
-    pl_store_relaxed(&slot->parent, pl_fork_parent);
+    pl_store_relaxed(&slot->parent, __atomic_load_n(&pl_fork_parent, __ATOMIC_RELAXED));
     pl_store_relaxed(&slot->flags, (uint32_t)(PL_FLAG_FOREIGN | PL_FLAG_DETACHED | PL_FLAG_DAEMON |
                                               (main_thread ? PL_FLAG_MAIN : 0)));
     snprintf(name, sizeof name, main_thread ? "MainThread" : "Dummy-%u", pl_slot_id(slot));

@@ -14,8 +14,8 @@
 /* pthread_exit (or the exit of a cancelled pthread) in the middle of the function. */
 static void left_early(void *slot)
 {
-    (void)slot;
-    pl_slot_leave(PL_END_EXITED, 0);
+    if (pl_self.slot == slot)
+        pl_slot_leave(PL_END_EXITED, 0);
 }
 
 static void *thread_main(void *arg)
@@ -30,7 +30,8 @@ static void *thread_main(void *arg)
     pthread_cleanup_push(left_early, slot);
     status = pl_worker_run(slot);
     pthread_cleanup_pop(0);
-    pl_slot_leave(PL_END_RETURNED, status);
+    if (pl_self.slot == slot) /* not so in a child that the function forked and let return */
+        pl_slot_leave(PL_END_RETURNED, status);
     return NULL;
 }
 

@@ -212,21 +212,24 @@ int plait_kind_of(plait_worker worker)
 {
     struct pl_slot *slot;
     int rc = find(worker, &slot);
-    return rc < 0 ? rc : (int)pl_slot_kind(slot);
+    int value = rc < 0 ? rc : (int)pl_slot_kind(slot);
+    return rc < 0 || pl_slot_find(worker) == slot ? value : PLAIT_ESTALE;
 }
 
 int plait_pid(plait_worker worker)
 {
     struct pl_slot *slot;
     int rc = find(worker, &slot);
-    return rc < 0 ? rc : pl_load_acquire(&slot->pid);
+    int value = rc < 0 ? rc : pl_load_acquire(&slot->pid);
+    return rc < 0 || pl_slot_find(worker) == slot ? value : PLAIT_ESTALE;
 }
 
 int plait_tid(plait_worker worker)
 {
     struct pl_slot *slot;
     int rc = find(worker, &slot);
-    return rc < 0 ? rc : pl_load_relaxed(&slot->tid);
+    int value = rc < 0 ? rc : pl_load_relaxed(&slot->tid);
+    return rc < 0 || pl_slot_find(worker) == slot ? value : PLAIT_ESTALE;
 }
 
 plait_worker plait_parent(plait_worker worker)
