@@ -5,6 +5,7 @@ from html import escape
 
 WIDTH = 760
 COLOURS = {"plait": "#0b6e6e", "peer": "#9aa5b1", "info": "#d9dee3"}
+PLAIT_LINES = ["#0b6e6e", "#35b5a5"]
 LINES = ["#9c4a1a", "#4a5fa5", "#8a7a1f", "#7a3f7d", "#5b6770", "#b0475f"]
 STYLE = ("<style>text{font:13px sans-serif;fill:#222}.title{font-weight:bold;font-size:15px}"
          ".small{font-size:11px;fill:#555}line{stroke:#222}.grid{stroke:#e3e6ea}</style>")
@@ -60,8 +61,10 @@ class Scale:
 
     def ticks(self):
         if self.logarithmic:
-            first, last = math.ceil(math.log10(self.low)), math.floor(math.log10(self.high))
-            return [10.0 ** i for i in range(first, last + 1)]
+            decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)))
+            steps = (1, 2, 5) if len(decades) <= 3 else (1,)
+            ticks = [step * 10.0 ** i for i in decades for step in steps]
+            return [tick for tick in ticks if self.low <= tick <= self.high]
         step = 10 ** math.floor(math.log10(self.high))
         step = next(s for s in (step / 5, step / 2, step, 2 * step) if self.high / s <= 6)
         return [i * step for i in range(int(self.high / step) + 1)]
@@ -110,16 +113,18 @@ def curve(case, lines, notes):
     across = Scale(xs[0], max(xs[-1], xs[0] + 1), left, right, True)
     up = Scale(min(ys) / 1.5, max(ys) * 1.5, bottom, top, True)
     parts = [text(across.at(x), bottom + 18, power(x), "middle", "small") for x in xs]
-    for tick in up.ticks() or [min(ys), max(ys)]:
+    for tick in up.ticks():
         parts.append(line(left, up.at(tick), right, up.at(tick), "grid"))
         parts.append(text(left - 8, up.at(tick) + 4, number(tick), "end", "small"))
     parts += [line(left, top, left, bottom), line(left, bottom, right, bottom)]
     labels = label_places({name: up.at(points[max(points)]) for name, points in lines.items()})
     colours = iter(LINES * len(lines))
+    plait_colours = iter(PLAIT_LINES * len(lines))
     for name, points in lines.items():
-        colour = COLOURS["plait"] if name == "plait" else next(colours)
+        colour = next(plait_colours if name.startswith("plait") else colours)
         parts += path(points, across, up, colour)
-        parts.append(text(right + 12, labels[name] + 4, name).replace("<text", f'<text style="fill:{colour}"'))
+        label = text(right + 12, labels[name] + 4, name)
+        parts.append(label.replace("<text", f'<text style="fill:{colour}"'))
     title = f"{case}: ns per operation, less is better (logarithmic scales)"
     return document(bottom + 40 + 14 * len(notes), title, notes, parts)
 

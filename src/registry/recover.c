@@ -65,6 +65,17 @@ static void wake_creditors(const struct pl_debt *debt)
     }
 }
 
+/* If the dead one was just taking a debt: it is owed again, and what the taker's word says of it is the
+ * same notification. */
+static bool give_debt_back(struct pl_debt *debt, uint32_t taker)
+{
+    uint32_t owed = pl_load_acquire(&debt->owed);
+    while (PL_DEBT_TAKER(owed) == taker)
+        if (pl_cas_acq_rel(&debt->owed, &owed, (owed & PL_DEBT_COUNT) + 1))
+            return true;
+    return false;
+}
+
 /* A waiter of a condition died. If it had a notification in its hand, that becomes a debt of the
  * condition, which the next to look pays out; in any case its place in the queue is void. */
 void pl_slot_settle(struct pl_slot *slot)
@@ -73,13 +84,13 @@ void pl_slot_settle(struct pl_slot *slot)
     if (!debt || !pl_arena_holds(debt))
         return;
     uint32_t word = PL_TURN_WAITING; /* against a notifier that takes it for alive still */
-    if (!pl_cas_acq_rel(&slot->turn.word, &word, (uint32_t)PL_TURN_NONE) &&
-        word == PL_TURN_NOTIFIED) {
+    bool held = !pl_cas_acq_rel(&slot->turn.word, &word, (uint32_t)PL_TURN_NONE) &&
+                word == PL_TURN_NOTIFIED;
+    if (!give_debt_back(debt, PL_ID_SLOT(pl_slot_id(slot))) && held)
         pl_fetch_add_acq_rel(&debt->owed, 1u);
-        pl_store_release(&slot->turn.word, (uint32_t)PL_TURN_NONE);
-    }
+    pl_store_release(&slot->turn.word, (uint32_t)PL_TURN_NONE);
     pl_store_release(&debt->torn, 1u);
-    if (pl_load_acquire(&debt->owed))
+    if (pl_load_acquire(&debt->owed) & PL_DEBT_COUNT)
         wake_creditors(debt);
     pl_store_release(&slot->turn.debt, NULL);
 }

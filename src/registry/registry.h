@@ -60,9 +60,14 @@ enum {
 /* What a condition owes after deaths among its waiters; written by recoverers, settled by whoever
  * holds the condition's lock. Atomic. */
 struct pl_debt {
-    uint32_t owed; /* notifications whose receivers died before they could use them */
+    /* Low half: notifications whose receivers died before they could use them. High half: slot of the
+     * worker that is just taking one, so that taking is one step and a death in it is seen; or 0. */
+    uint32_t owed;
     uint32_t torn; /* a waiter died in the queue: its links are not to be trusted */
 };
+
+#define PL_DEBT_COUNT UINT32_C(0xffff)
+#define PL_DEBT_TAKER(owed) ((owed) >> 16)
 
 /* A place in a condition's queue; see sync/condition.c. A worker waits for one at a time. */
 struct pl_turn {

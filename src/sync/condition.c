@@ -193,21 +193,27 @@ static int sleep_for_turn(plait_condition *c, struct pl_wait *wait)
         if (rc < 0)
             return rc;
         pl_spin_slept(plait_now() - start);
-        if (pl_load_acquire(&debt_of(c)->owed) || is_lock_orphaned(c))
+        if ((pl_load_acquire(&debt_of(c)->owed) & PL_DEBT_COUNT) || is_lock_orphaned(c))
             return 0;
     }
     return 0;
 }
 
 /* A notification whose receiver died is ours, if there is one. With the lock held, so that only deaths
- * change the count meanwhile, and only upwards. Marked first: should we die here, our recoverer passes
- * it on again (twice is allowed, never is not). */
+ * change the count meanwhile, and only upwards; whoever else stands there as the taker is dead. */
 static bool take_debt(plait_condition *c)
 {
-    if (pl_load_acquire(&debt_of(c)->owed) == 0)
-        return false;
+    uint32_t *owed = &debt_of(c)->owed, seen = pl_load_acquire(owed);
+    if (PL_DEBT_TAKER(seen)) {
+        pl_recover(pl_slot_at(PL_DEBT_TAKER(seen)));
+        seen = pl_load_acquire(owed);
+    }
+    do {
+        if (!(seen & PL_DEBT_COUNT) || PL_DEBT_TAKER(seen))
+            return false;
+    } while (!pl_cas_acq_rel(owed, &seen, (seen - 1) | own_index() << 16));
     pl_store_release(&pl_self.slot->turn.word, (uint32_t)PL_TURN_NOTIFIED);
-    pl_fetch_add_acq_rel(&debt_of(c)->owed, UINT32_MAX);
+    pl_fetch_and_acq_rel(owed, PL_DEBT_COUNT); /* it is in our hand now, as any other */
     return true;
 }
 
