@@ -308,17 +308,18 @@ int64_t st_patience(void)
     return st_now->s->patience ? st_now->s->patience : 5000 * ST_MS;
 }
 
-/* Looks whenever there is news, and every 200 us, because not everything is told. */
+/* Looks whenever there is news, and now and then besides, because not everything is told. */
 bool steps_await(bool (*is_so)(void *world), void *world)
 {
-    int64_t end = plait_now() + st_patience();
+    int64_t start = plait_now();
     for (;;) {
         uint32_t news = st_look(&st_now->any_news);
         if (is_so(world))
             return true;
-        if (plait_now() > end)
+        int64_t waited = plait_now() - start;
+        if (waited > st_patience())
             return false;
-        st_sleep_while(&st_now->any_news, news, ST_MS / 5);
+        st_sleep_while(&st_now->any_news, news, waited < 2 * ST_MS ? ST_MS / 5 : ST_MS);
     }
 }
 

@@ -175,6 +175,64 @@ static void another_worker_may_do_all_the_releasing(void **state)
     }
 }
 
+/* --- fork in the middle of it --- */
+
+enum { LOCKS = 8 };
+
+static plait_lock copied[LOCKS]; /* private: each process has its own */
+static plait_condition copied_condition;
+static int forking;
+
+static int use_all_copied(void *arg)
+{
+    uint64_t seed = (uint64_t)(uintptr_t)arg;
+    while (SEEN(forking)) {
+        plait_lock *lock = &copied[t_below(&seed, LOCKS)];
+        CHECK_RC(plait_lock_acquire(lock, PLAIT_FOREVER), 0);
+        t_dither(&seed, 5 * 1000);
+        CHECK_RC(plait_lock_release(lock), 0);
+        PLAIT_WITH(&copied_condition) {
+            plait_condition_notify(&copied_condition, 1);
+            plait_condition_wait(&copied_condition, t_below(&seed, 50) * 1000);
+        }
+    }
+    return 0;
+}
+
+/* Whatever the other threads of its parent were doing, they are not here to end it. */
+static int find_all_usable(void *unused)
+{
+    (void)unused;
+    for (int i = 0; i < 2 * LOCKS; i++) {
+        int rc = plait_lock_acquire(&copied[i % LOCKS], plait_seconds(T_PATIENCE_S));
+        CHECK(rc == 0 || (rc == PLAIT_OWNER_DIED && i < LOCKS));
+        CHECK_RC(plait_lock_release(&copied[i % LOCKS]), 0);
+    }
+    PLAIT_WITH(&copied_condition) {
+        CHECK_RC(plait_condition_wait(&copied_condition, 1000), PLAIT_ETIMEDOUT);
+        CHECK_EQ(plait_condition_notify_all(&copied_condition), 0);
+    }
+    plait_worker own[2]; /* its own threads share them as well */
+    for (int i = 0; i < 2; i++)
+        own[i] = t_start_one(PLAIT_THREAD, use_all_copied, (void *)(uintptr_t)i);
+    t_sleep(plait_ms(1));
+    TELL(forking, 0);
+    return t_join_one(own[0]) | t_join_one(own[1]);
+}
+
+static void a_forked_child_finds_all_private_locks_usable(void **state)
+{
+    (void)state;
+    struct t_team team = {.n = 3};
+    TELL(forking, 1);
+    for (int i = 0; i < team.n; i++)
+        team.workers[i] = t_start_one(PLAIT_THREAD, use_all_copied, (void *)(uintptr_t)i);
+    for (long i = 0, n = t_rounds(300); i < n; i++)
+        CHECK_EQ(t_in_fork(find_all_usable, NULL), 0);
+    TELL(forking, 0);
+    t_join(&team);
+}
+
 /* --- deaths --- */
 
 static int update_until_stopped(void *arg)
@@ -254,6 +312,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_sum_of_all_additions_is_exact),
         cmocka_unit_test(timeouts_and_cancellations_lose_nothing),
         cmocka_unit_test(another_worker_may_do_all_the_releasing),
+        cmocka_unit_test(a_forked_child_finds_all_private_locks_usable),
         cmocka_unit_test(a_thousand_kills_leave_the_count_exact),
     };
     return cmocka_run_group_tests(tests, NULL, nothing_is_left);

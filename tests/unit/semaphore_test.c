@@ -506,6 +506,37 @@ static void a_private_semaphore_copied_by_fork_is_the_childs_own(void **state)
     CHECK_RC(waiter.rc, 0);
 }
 
+static int64_t release_to_own_thread(void)
+{
+    struct t_waiter waiter = {acquire, &copied, PLAIT_FOREVER, 0, 0, 0};
+    plait_worker own = t_start_one(PLAIT_THREAD, t_wait_once, &waiter);
+    UNTIL_WAITS(own, PL_WAIT_SEMAPHORE);
+    t_let_naps_grow();
+    int64_t start = plait_now();
+    CHECK_RC(plait_semaphore_release(&copied, 1), 0);
+    CHECK_EQ(t_join_one(own), 0);
+    return plait_now() - start;
+}
+
+static int wake_own_thread(void *unused)
+{
+    (void)unused;
+    t_check_at_once(release_to_own_thread);
+    return 0;
+}
+
+/* The parent's waiter came first, but it is not here. */
+static void in_a_forked_child_the_wake_up_goes_to_the_childs_waiter(void **state)
+{
+    (void)state;
+    struct t_waiter waiter = {acquire, &copied, PLAIT_FOREVER, 0, 0, 0};
+    plait_worker other = t_start_one(PLAIT_THREAD, t_wait_once, &waiter);
+    UNTIL_WAITS(other, PL_WAIT_SEMAPHORE);
+    CHECK_EQ(t_in_fork(wake_own_thread, NULL), 0);
+    CHECK_RC(plait_semaphore_release(&copied, 1), 0);
+    CHECK_EQ(t_join_one(other), 0);
+}
+
 static void a_forked_child_releases_for_its_parent(void **state)
 {
     (void)state;
@@ -646,6 +677,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_stopped_waiter_holds_up_nobody),
         cmocka_unit_test(who_is_killed_with_a_permit_takes_it_along),
         cmocka_unit_test(a_private_semaphore_copied_by_fork_is_the_childs_own),
+        cmocka_unit_test(in_a_forked_child_the_wake_up_goes_to_the_childs_waiter),
         cmocka_unit_test(a_forked_child_releases_for_its_parent),
 #ifdef PL_STEP_HOOKS
         cmocka_unit_test(at_each_step_what_meets_a_wait_is_heard),
