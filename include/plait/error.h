@@ -44,6 +44,7 @@ enum plait_code {
     PLAIT_EDIED = -4005,    /* a worker died while it ran this item */
     PLAIT_ECLOSED = -4006,  /* closed: takes no new work */
     PLAIT_EWORKERS = -4007, /* every entry of the worker table is in use */
+    PLAIT_EBROKEN = -4008,  /* broken: a barrier that a waiter left, was aborted or reset */
 };
 
 /* The sentence for a code ("the time given is over"). Never NULL; an unknown code gets a sentence

@@ -37,6 +37,7 @@
 #include <plait/clock.h>
 #include <plait/error.h>
 #include <plait/worker.h>
+#include <stdbool.h>
 
 PLAIT_BEGIN_DECLS
 
@@ -45,9 +46,14 @@ typedef struct plait_lock {
     uint32_t died_; /* id of the last holder that died with it, until asked for */
 } plait_lock;
 
-/* Makes a lock free, whatever its bytes were. Zeroed memory needs no init.
+/* Options of plait_lock_init; all zero is the default. */
+typedef struct plait_lock_options {
+    bool fair; /* strictly first come, first served; see above */
+} plait_lock_options;
+
+/* Makes a lock free, whatever its bytes were. Zeroed memory needs no init; NULL options are the default.
  * Requires: nobody uses it. Returns: 0, PLAIT_EINVAL (NULL). Never blocks. */
-PLAIT_API int plait_lock_init(plait_lock *lock);
+PLAIT_API int plait_lock_init(plait_lock *lock, const plait_lock_options *options);
 
 /* Takes the lock, waiting until it is free.
  * Requires: memory that stays valid while anyone waits.

@@ -13,7 +13,8 @@
  *
  * Waits without a timeout. If it cannot acquire, the block is skipped and `else`, if there is one,
  * runs. That happens when the worker is cancelled (the request then stays: the next blocking call
- * still returns PLAIT_ECANCELED) or on misuse (NULL). `break` and `continue` leave the block, not a
+ * still returns PLAIT_ECANCELED) or on misuse (NULL). A child that is forked
+ * inside the block does not hold what lies in the arena, and does not release it on its way out. `break` and `continue` leave the block, not a
  * loop around it. After the death of a holder the block runs; plait_lock_blame tells.
  * Python's counterpart: the with statement. */
 #ifndef PLAIT_WITH_H
@@ -22,13 +23,15 @@
 #include <plait/condition.h>
 #include <plait/lock.h>
 #include <plait/semaphore.h>
+#include <stdint.h>
 
 PLAIT_BEGIN_DECLS
 
 /* What a block holds. Not for direct use. */
 struct plait_with_ {
-    plait_lock *lock;
-    plait_semaphore *semaphore;
+    void *what;          /* the primitive */
+    void (*end)(void *); /* lets it go */
+    uint32_t forks;      /* how often the process had been forked: a child holds nothing of it */
     int held;
     int once;
 };

@@ -35,6 +35,7 @@ static const struct {
     ROW(PLAIT_EDIED, "a worker died while it ran this item"),
     ROW(PLAIT_ECLOSED, "closed: takes no new work"),
     ROW(PLAIT_EWORKERS, "every entry of the worker table is in use"),
+    ROW(PLAIT_EBROKEN, "the barrier is broken"),
 #undef ROW
 };
 

@@ -27,6 +27,10 @@ struct pl_self {
 
 extern _Thread_local struct pl_self pl_self __attribute__((tls_model("initial-exec")));
 
+/* How often this process and those it was copied from have been forked: differs on the two sides of a
+ * fork. Changes in a child that has one thread only. */
+extern uint32_t pl_forks;
+
 /* A worker id: 16 bits of slot, 13 of generation. 29 bits, so that a lock word has room for three
  * flags. Never 0. */
 enum { PL_ID_SLOT_BITS = 16, PL_ID_BITS = 29 };

@@ -24,6 +24,30 @@ enum {
     SWEEP_EVERY = 10 * 1000 * 1000,
 };
 
+const char *pl_wait_name(uint32_t kind)
+{
+    static const char *const names[PL_WAIT_KINDS] = {
+        [PL_WAIT_NONE] = "nothing",
+        [PL_WAIT_LOCK] = "a lock",
+        [PL_WAIT_EVENT] = "an event",
+        [PL_WAIT_SEMAPHORE] = "a semaphore",
+        [PL_WAIT_CONDITION] = "a condition",
+        [PL_WAIT_JOIN] = "the end of a worker",
+        [PL_WAIT_POOL] = "work",
+        [PL_WAIT_ITEMS] = "the results of a pool",
+        [PL_WAIT_RLOCK] = "an rlock",
+        [PL_WAIT_PI_LOCK] = "a priority-inheriting lock",
+        [PL_WAIT_READ] = "an rwlock, to read",
+        [PL_WAIT_WRITE] = "an rwlock, to write",
+        [PL_WAIT_BARRIER] = "a barrier",
+        [PL_WAIT_ONCE] = "a once",
+        [PL_WAIT_LATCH] = "a latch",
+        [PL_WAIT_BANK] = "a bank",
+        [PL_WAIT_GIL] = "a gil",
+    };
+    return kind < PL_WAIT_KINDS ? names[kind] : "something unknown";
+}
+
 int pl_wait_begin(struct pl_wait *wait, enum pl_wait_kind kind, int64_t timeout)
 {
     int rc = pl_check_timeout(timeout);

@@ -36,8 +36,20 @@ enum pl_wait_kind {
     PL_WAIT_JOIN,
     PL_WAIT_POOL,  /* a pool worker for work */
     PL_WAIT_ITEMS, /* a caller for a pool's results */
+    PL_WAIT_RLOCK,
+    PL_WAIT_PI_LOCK,
+    PL_WAIT_READ,  /* an rwlock, to read */
+    PL_WAIT_WRITE, /* an rwlock, to write */
+    PL_WAIT_BARRIER,
+    PL_WAIT_ONCE,
+    PL_WAIT_LATCH,
+    PL_WAIT_BANK,
+    PL_WAIT_GIL,
     PL_WAIT_KINDS,
 };
+
+/* The kind in words, to follow "waits for": "a lock". */
+const char *pl_wait_name(uint32_t kind);
 
 /* One wait, from the first look at the word to the last; lives on the waiter's stack. */
 struct pl_wait {

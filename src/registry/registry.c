@@ -31,7 +31,7 @@ enum {
 };
 
 _Thread_local struct pl_self pl_self __attribute__((tls_model("initial-exec")));
-uint32_t pl_fork_parent;
+uint32_t pl_fork_parent, pl_forks;
 
 static pthread_key_t at_thread_exit; /* its destructor signs a foreign thread off */
 
@@ -52,6 +52,7 @@ static void forget_self_in_child(void)
      * and is not what a harness is after. */
     __atomic_store_n(&pl_fork_parent, pl_self.id, __ATOMIC_RELAXED);
     __atomic_store_n(&known.pid, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&pl_forks, pl_forks + 1, __ATOMIC_RELAXED);
     memset(&pl_self, 0, sizeof pl_self);
 }
 

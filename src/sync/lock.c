@@ -232,8 +232,9 @@ int plait_lock_release(plait_lock *lock)
     return release_slow(lock);
 }
 
-int plait_lock_init(plait_lock *lock)
+int plait_lock_init(plait_lock *lock, const plait_lock_options *options)
 {
+    (void)options;
     if (!lock)
         return PLAIT_EINVAL;
     pl_store_relaxed(&lock->died_, 0u);

@@ -1,27 +1,44 @@
 /* What PLAIT_WITH expands to: acquire at the brace, release at its end.
  *
  * A request to stop that made the acquire fail is put back: the block has no way to return it, and
- * a request must not vanish. */
+ * a request must not vanish.
+ *
+ * A child forked inside the block runs its end too. A copy in private memory is its own to release; in
+ * the arena it would release what its parent holds. */
 #include "base/atomic.h"
 #include "park/park.h"
 
 #include <plait/with.h>
 
-static struct plait_with_ begun(plait_lock *lock, plait_semaphore *semaphore, int rc)
+static struct plait_with_ begun(void *what, void (*end)(void *), int rc)
 {
     if (rc == PLAIT_ECANCELED)
         pl_cancel_put_back();
-    return (struct plait_with_){.lock = lock, .semaphore = semaphore, .held = rc >= 0, .once = 1};
+    return (struct plait_with_){.what = what,
+                                .end = end,
+                                .forks = __atomic_load_n(&pl_forks, __ATOMIC_RELAXED),
+                                .held = rc >= 0,
+                                .once = 1};
+}
+
+static void end_lock(void *lock)
+{
+    plait_lock_release(lock);
 }
 
 struct plait_with_ plait_with_lock_(plait_lock *lock)
 {
-    return begun(lock, NULL, plait_lock_acquire(lock, PLAIT_FOREVER));
+    return begun(lock, end_lock, plait_lock_acquire(lock, PLAIT_FOREVER));
+}
+
+static void end_semaphore(void *semaphore)
+{
+    plait_semaphore_release(semaphore, 1);
 }
 
 struct plait_with_ plait_with_semaphore_(plait_semaphore *semaphore)
 {
-    return begun(NULL, semaphore, plait_semaphore_acquire(semaphore, PLAIT_FOREVER));
+    return begun(semaphore, end_semaphore, plait_semaphore_acquire(semaphore, PLAIT_FOREVER));
 }
 
 struct plait_with_ plait_with_condition_(plait_condition *condition)
@@ -31,10 +48,7 @@ struct plait_with_ plait_with_condition_(plait_condition *condition)
 
 void plait_with_end_(struct plait_with_ *with)
 {
-    if (!with->held)
-        return;
-    if (with->lock)
-        plait_lock_release(with->lock);
-    else
-        plait_semaphore_release(with->semaphore, 1);
+    bool mine = with->forks == __atomic_load_n(&pl_forks, __ATOMIC_RELAXED);
+    if (with->held && (mine || !pl_arena_holds(with->what)))
+        with->end(with->what);
 }

@@ -20,14 +20,6 @@
 
 static const struct t_setting *current; /* told in messages */
 
-static const char *wait_name(uint32_t kind)
-{
-    static const char *const names[PL_WAIT_KINDS] = {
-        "nothing", "a lock", "an event", "a semaphore", "a condition", "a join", "work", "items",
-    };
-    return kind < PL_WAIT_KINDS ? names[kind] : "?";
-}
-
 /* One line for each living worker: what it waits for. */
 static void tell_workers(void)
 {
@@ -43,7 +35,7 @@ static void tell_workers(void)
         if (slot)
             fprintf(stderr, "  %s (slot %u, pid %d, tid %d) waits for %s at %p, holder %u\n", name,
                     all[i].slot, plait_pid(all[i]), plait_tid(all[i]),
-                    wait_name(__atomic_load_n(&slot->waits_kind, __ATOMIC_RELAXED)),
+                    pl_wait_name(__atomic_load_n(&slot->waits_kind, __ATOMIC_RELAXED)),
                     (void *)__atomic_load_n(&slot->waits_on, __ATOMIC_RELAXED),
                     PL_ID_SLOT(__atomic_load_n(&slot->waits_holder, __ATOMIC_RELAXED)));
     }

@@ -110,7 +110,7 @@ static void init_makes_any_bytes_a_free_lock(void **state)
     plait_lock lock;
     plait_blame blame;
     memset(&lock, 0xff, sizeof lock);
-    CHECK_RC(plait_lock_init(&lock), 0);
+    CHECK_RC(plait_lock_init(&lock, NULL), 0);
     assert_int_equal(plait_lock_locked(&lock), 0);
     CHECK_RC(plait_lock_acquire(&lock, PLAIT_FOREVER), 0);
     CHECK_RC(plait_lock_blame(&lock, &blame), PLAIT_ESRCH);
@@ -122,7 +122,7 @@ static void null_is_refused(void **state)
     (void)state;
     plait_lock lock = {0};
     plait_blame blame;
-    CHECK_RC(plait_lock_init(NULL), PLAIT_EINVAL);
+    CHECK_RC(plait_lock_init(NULL, NULL), PLAIT_EINVAL);
     CHECK_RC(plait_lock_acquire(NULL, PLAIT_FOREVER), PLAIT_EINVAL);
     CHECK_RC(plait_lock_acquire(NULL, PLAIT_NOWAIT), PLAIT_EINVAL);
     CHECK_RC(plait_lock_release(NULL), PLAIT_EINVAL);
@@ -1065,7 +1065,7 @@ static int hold_meeting(void *arg)
 /* One call on a lock that another thread holds, which the first deed releases. */
 static int meet_holder(struct meeting *g, struct t_meddling *m)
 {
-    CHECK_RC(plait_lock_init(&g->lock), 0);
+    CHECK_RC(plait_lock_init(&g->lock, NULL), 0);
     plait_event_init(&g->held);
     plait_event_init(&g->may_end);
     plait_worker worker = t_start_one(PLAIT_THREAD, hold_meeting, g);

@@ -427,6 +427,27 @@ static void waiting_within_the_block_works(void **state)
     }
 }
 
+/* --- fork in the block --- */
+
+static void a_child_forked_in_the_block_leaves_the_parents_lock_alone(void **state)
+{
+    (void)state;
+    struct box *shared = plait_alloc(sizeof *shared);
+    pid_t child = -1;
+    PLAIT_WITH(&shared->lock) {
+        PLAIT_WITH(&a)
+            child = fork();
+        if (child == 0)
+            break;
+        CHECK_EQ(t_reap(child), 0);
+        CHECK(plait_lock_locked(&shared->lock));
+    }
+    if (child == 0) /* the copy in private memory was its own to let go */
+        _exit(plait_lock_locked(&a) || !plait_lock_locked(&shared->lock));
+    CHECK(!plait_lock_locked(&shared->lock));
+    plait_free(shared);
+}
+
 int main(int argc, char **argv)
 {
     t_arguments(argc, argv);
@@ -450,6 +471,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_sum_is_exact),
         cmocka_unit_test(after_the_death_of_a_holder_the_block_runs_and_blame_tells),
         cmocka_unit_test(waiting_within_the_block_works),
+        cmocka_unit_test(a_child_forked_in_the_block_leaves_the_parents_lock_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
