@@ -5,9 +5,12 @@
 #include <plait/arena.h>
 #include <plait/clock.h>
 #include <plait/condition.h>
+#include <plait/deadlock.h>
 #include <plait/error.h>
 #include <plait/event.h>
+#include <plait/label.h>
 #include <plait/lock.h>
+#include <plait/log.h>
 #include <plait/pool.h>
 #include <plait/semaphore.h>
 #include <plait/with.h>

@@ -97,13 +97,17 @@ void pl_cancel_request(struct pl_slot *slot)
 
 _Static_assert(PL_WATCH_MOST + 3 <= PL_FUTEX_MAX, "word, cancel, holder and others fit");
 
+enum { PL_WATCH_PROCESSES = 32 };
+
 /* Adds the heart of a worker whose death must wake us. False if it is dead. */
-static bool watch_worker(uint32_t id, struct pl_watch *list, int *n)
+static bool watch_worker(struct pl_parked *node, uint32_t id, struct pl_watch *list, int *n)
 {
     struct pl_slot *slot = pl_slot_of(id);
     uint32_t beat;
     if (id == pl_self.id)
         return true;
+    if (node->n_watched < (int)(sizeof node->watched / sizeof node->watched[0]))
+        node->watched[node->n_watched++] = id;
     if (pl_is_dead(id))
         return false;
     if (pl_heart_watch(slot, &beat))
@@ -111,10 +115,24 @@ static bool watch_worker(uint32_t id, struct pl_watch *list, int *n)
     return !pl_is_dead(id); /* the slot may have changed hands meanwhile */
 }
 
+/* A heart of each process of the family, for those who have slept through their first nap: then a death
+ * anywhere is noticed at once, also that of one who took the lock without being seen by the others that
+ * wait for it. More processes than these are found by later naps. */
+static bool watch_processes(struct pl_parked *node, struct pl_watch *list, int *n)
+{
+    uint32_t ids[PL_WATCH_PROCESSES];
+    int found = pl_process_workers(ids, PL_WATCH_PROCESSES);
+    for (int i = 0; i < found && *n < PL_FUTEX_MAX; i++)
+        if (!watch_worker(node, ids[i], list, n))
+            return false;
+    return true;
+}
+
 /* The words besides the primitive's own: the cancel word and the hearts. False if one of them
  * already calls for a look. */
-static bool watch_more(const struct pl_wait *wait, struct pl_watch *list, int *n)
+static bool watch_more(struct pl_parked *node, struct pl_watch *list, int *n)
 {
+    const struct pl_wait *wait = node->wait;
     struct pl_slot *self = pl_self.slot;
     uint32_t asked = pl_load_seq_cst(&self->cancel);
     if (!wait->uncancellable) {
@@ -122,12 +140,12 @@ static bool watch_more(const struct pl_wait *wait, struct pl_watch *list, int *n
             return false;
         list[(*n)++] = (struct pl_watch){&self->cancel, asked, true};
     }
-    if (wait->holder && !watch_worker(wait->holder, list, n))
+    if (wait->holder && !watch_worker(node, wait->holder, list, n))
         return false;
     for (int i = 0; i < wait->n_others && *n < PL_FUTEX_MAX; i++)
-        if (!watch_worker(wait->others[i], list, n))
+        if (!watch_worker(node, wait->others[i], list, n))
             return false;
-    return true;
+    return wait->naps == 0 || watch_processes(node, list, n);
 }
 
 static void thread_sleep(struct pl_parker *self, struct pl_parked *node, int64_t until)
@@ -137,7 +155,7 @@ static void thread_sleep(struct pl_parker *self, struct pl_parked *node, int64_t
     int n = 1;
     list[0] = node->shared ? (struct pl_watch){node->word, node->seen, true}
                            : (struct pl_watch){&node->woken, 0, false};
-    if (!watch_more(node->wait, list, &n))
+    if (!watch_more(node, list, &n))
         return;
     if (n > 1 && pl_futex_wait_any(list, n, until) != -ENOSYS)
         return;
@@ -165,10 +183,17 @@ struct pl_parker pl_thread_parker = {thread_sleep, thread_wake};
 void pl_wait_show(uint32_t *word, const struct pl_wait *wait)
 {
     struct pl_slot *slot = pl_self.slot;
-    pl_store_relaxed(&slot->waits_kind, (uint32_t)wait->kind);
-    pl_store_relaxed(&slot->waits_holder, wait->holder);
-    pl_store_relaxed(&slot->waits_since, wait->began);
+    uint32_t seq = pl_load_relaxed(&slot->waits_seq);
+    pl_store_relaxed(&slot->waits_seq, seq + 1);
+    /* R:wait.record, pairs with pl_wait_read: who sees a field of this wait sees that it changes. */
+    pl_store_release(&slot->waits_kind, (uint32_t)wait->kind);
+    pl_store_release(&slot->waits_holder, wait->holder);
+    pl_store_release(&slot->waits_firm, (uint32_t)wait->uncancellable);
+    pl_store_release(&slot->waits_since, wait->began);
+    pl_store_release(&slot->waits_until, wait->deadline);
+    pl_store_release(&slot->waits_looked, plait_now());
     pl_store_seq_cst(&slot->waits_on, word);
+    pl_store_release(&slot->waits_seq, seq + 2);
 }
 
 /* The word stays on record: should this worker die before it has used the wake-up, its recoverer wakes
@@ -182,7 +207,11 @@ void pl_wait_hide(void)
 static void after_nap(struct pl_wait *wait)
 {
     pl_sweep(SWEEP_EVERY);
-    wait->nap = wait->nap * 2 < LONGEST_NAP ? wait->nap * 2 : LONGEST_NAP;
+    wait->naps++;
+    if (wait->naps == 1)
+        wait->nap = pl_deadlock_after();
+    else
+        wait->nap = wait->nap * 2 < LONGEST_NAP ? wait->nap * 2 : LONGEST_NAP;
     wait->nap_end = 0;
 }
 
@@ -200,6 +229,40 @@ static bool sleep_once(struct pl_parked *node, int64_t until)
     return pl_lot_leave(node);
 }
 
+/* Repairs what those that died while we watched them have left. True if there was one. */
+static bool note_deaths(const struct pl_parked *node)
+{
+    bool any = false;
+    for (int i = 0; i < node->n_watched; i++) {
+        if (!pl_is_dead(node->watched[i]))
+            continue;
+        any = true;
+        pl_recover(pl_slot_of(node->watched[i]));
+        pl_heart_stopped(pl_slot_of(node->watched[i])); /* the kernel has woken one of us only */
+    }
+    return any;
+}
+
+/* Sleeps once, and says why it woke: as pl_park. The wait is on record. */
+static int sleep_recorded(struct pl_parked *node)
+{
+    struct pl_wait *wait = node->wait;
+    bool chosen =
+        sleep_once(node, wait->nap_end < wait->deadline ? wait->nap_end : wait->deadline);
+    wait->slept = true;
+    if (note_deaths(node) || chosen || pl_load_relaxed(node->word) != node->seen)
+        return 0;
+    int rc = wait->uncancellable ? 0 : pl_cancel_take();
+    if (rc < 0)
+        return rc;
+    int64_t now = plait_now();
+    if (now >= wait->nap_end) {
+        rc = pl_deadlock_check(wait);
+        after_nap(wait);
+    }
+    return rc < 0 ? rc : now >= wait->deadline ? PLAIT_ETIMEDOUT : 0;
+}
+
 int pl_park(uint32_t *word, uint32_t seen, struct pl_wait *wait)
 {
     int64_t now = plait_now();
@@ -212,32 +275,19 @@ int pl_park(uint32_t *word, uint32_t seen, struct pl_wait *wait)
         wait->began = now;
     if (wait->nap_end == 0)
         wait->nap_end = now + wait->nap;
-    struct pl_parked node = {
-        .word = word,
-        .seen = seen,
-        .shared = pl_arena_holds(word),
-        .parker = pl_self.parker ? pl_self.parker : &pl_thread_parker,
-        .wait = wait,
-    };
-    pl_wait_show(word, wait);
-    bool chosen =
-        sleep_once(&node, wait->nap_end < wait->deadline ? wait->nap_end : wait->deadline);
+    struct pl_parked node;
+    node.word = word;
+    node.seen = seen;
+    node.shared = pl_arena_holds(word);
+    node.queued = false;
+    node.woken = 0;
+    node.parker = pl_self.parker ? pl_self.parker : &pl_thread_parker;
+    node.wait = wait;
+    node.n_watched = 0;
+    pl_wait_show(wait->shown ? wait->shown : word, wait);
+    rc = sleep_recorded(&node);
     pl_wait_hide();
-    wait->slept = true;
-    if (wait->holder && pl_is_dead(wait->holder)) {
-        pl_recover(pl_slot_of(wait->holder));
-        pl_heart_stopped(pl_slot_of(wait->holder)); /* the kernel has woken one of us only */
-        return 0;
-    }
-    if (chosen || pl_load_relaxed(word) != seen)
-        return 0;
-    rc = wait->uncancellable ? 0 : pl_cancel_take();
-    if (rc < 0)
-        return rc;
-    now = plait_now();
-    if (now >= wait->nap_end)
-        after_nap(wait);
-    return now >= wait->deadline ? PLAIT_ETIMEDOUT : 0;
+    return rc;
 }
 
 int pl_unpark(uint32_t *word, int n)

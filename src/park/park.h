@@ -20,8 +20,8 @@
 
 #include "registry/registry.h"
 
-/* ns after which a sleeper first looks around by itself; later naps are longer. */
-enum { PL_FIRST_NAP = 20 * 1000 * 1000 };
+/* ns after which a sleeper first looks around by itself, and then; later naps are longer. */
+enum { PL_FIRST_NAP = 1000 * 1000, PL_SECOND_NAP = 20 * 1000 * 1000 };
 
 /* Workers whose deaths one sleeper can watch at once, besides the holder. */
 enum { PL_WATCH_MOST = 124 };
@@ -56,6 +56,7 @@ struct pl_wait {
     enum pl_wait_kind kind;
     int64_t deadline;       /* absolute; PL_NEVER, or 0 in the past for a mere look */
     uint32_t holder;        /* id of the worker whose death must wake us; 0: nobody in particular */
+    uint32_t *shown;        /* the word to put on record; NULL: the one slept on */
     const uint32_t *others; /* further ids whose death must wake us; n_others of them */
     int n_others;
     bool uncancellable; /* finish the wait whatever is asked (taking a lock back) */
@@ -63,6 +64,8 @@ struct pl_wait {
     int64_t began;      /* out: when it first parked; 0 before */
     int64_t nap;        /* length of the next nap; grows */
     int64_t nap_end;    /* when the current one ends; 0: none is begun */
+    int naps;           /* slept through so far */
+    bool told;          /* a suspected deadlock has been reported in this wait */
 };
 
 /* A parker: how one kind of worker sleeps and is woken. Threads have theirs (park.c); the task
@@ -86,10 +89,13 @@ struct pl_parked {
     uint32_t woken; /* private: the word it sleeps on; 1 once unparked. Atomic */
     struct pl_parker *parker;
     struct pl_wait *wait;
+    int n_watched; /* workers whose deaths wake it */
+    uint32_t watched[PL_WATCH_MOST + 4];
 };
 
 /* Sleeps while *word == seen. 0: look again; PLAIT_ETIMEDOUT; PLAIT_ECANCELED (the request is then
- * delivered). Requires: the caller is registered (pl_self_known). */
+ * delivered); PLAIT_EDEADLK (nobody could ever end this wait; for kinds that have a holder).
+ * Requires: the caller is registered (pl_self_known). */
 int pl_park(uint32_t *word, uint32_t seen, struct pl_wait *wait);
 
 /* Lets up to n sleepers of the word go on, first come first served as far as known; how many. */
@@ -122,6 +128,14 @@ void pl_cancel_put_back(void);
 
 /* Adds a request to stop and wakes the worker if it sleeps. */
 void pl_cancel_request(struct pl_slot *slot);
+
+/* What the deadlock detector says at a nap's end: 0, or PLAIT_EDEADLK for the one that has to give way
+ * (deadlock.c). To be called while the wait is on record. */
+int pl_deadlock_check(struct pl_wait *wait);
+int pl_asleep_check(const struct pl_wait *wait, uint32_t policy); /* asleep.c */
+
+/* ns after which a blocked worker looks for a deadlock: the end of its second nap. */
+int64_t pl_deadlock_after(void);
 
 /* The thread parker (park.c). */
 extern struct pl_parker pl_thread_parker;

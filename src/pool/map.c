@@ -146,6 +146,7 @@ static int wait_once(struct call *call, uint32_t seen, bool certainly)
     int rc = pl_park(&call->job->done, seen, &wait);
     call->wait.nap = wait.nap;
     call->wait.nap_end = wait.nap_end;
+    call->wait.naps = wait.naps;
     if (rc == PLAIT_ETIMEDOUT && look < end)
         rc = 0;
     int changes = pl_pool_reconcile(call->pool);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_WRITE
@@ -126,4 +127,16 @@ void pl_memory_unback(void *start, uint64_t len)
 void pl_memory_forget_populate(void)
 {
     pl_store_relaxed(&no_populate, true);
+}
+
+bool pl_memory_peek(const uint32_t *word, uint32_t *ret)
+{
+    struct iovec here = {ret, sizeof *ret}, there = {(void *)word, sizeof *word};
+    int saved = errno;
+    ssize_t n = process_vm_readv(getpid(), &here, 1, &there, 1, 0);
+    bool refused = n < 0 && (errno == ENOSYS || errno == EPERM);
+    errno = saved;
+    if (refused) /* by a filter: then as everybody else reads it */
+        *ret = pl_load_acquire(word);
+    return refused || n == sizeof *ret;
 }

@@ -2,6 +2,7 @@
 #ifndef PL_PORT_MEMORY_H
 #define PL_PORT_MEMORY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,9 @@ int pl_memory_back(void *start, uint64_t len, int fd, uint64_t offset);
 
 /* Gives the pages of a shared mapping back to the kernel; they read as zero after. */
 void pl_memory_unback(void *start, uint64_t len);
+
+/* Reads a word of this process that may be unmapped by now. False then. */
+bool pl_memory_peek(const uint32_t *word, uint32_t *ret);
 
 /* Tests: behave as a kernel without MADV_POPULATE_WRITE. */
 void pl_memory_forget_populate(void);

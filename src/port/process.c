@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -130,6 +131,17 @@ uint64_t pl_process_birth(int pid)
         birth = 0;
     errno = saved;
     return birth;
+}
+
+int pl_process_threads(int pid)
+{
+    char path[40];
+    struct stat st;
+    int saved = errno;
+    snprintf(path, sizeof path, "/proc/%d/task", pid);
+    int links = stat(path, &st) == 0 ? (int)st.st_nlink : 2; /* ., .. and one for each thread */
+    errno = saved;
+    return links - 2;
 }
 
 /* Whether a process may be the one of that birth; what is not known (0) speaks for it. */

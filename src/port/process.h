@@ -41,6 +41,9 @@ int pl_process_peek(int pid, uint64_t birth, int64_t patience, struct pl_process
  * neither a descriptor nor /proc. */
 bool pl_process_child_runs(int pid);
 
+/* How many threads a process has; 0: it is gone, or cannot be looked at. */
+int pl_process_threads(int pid);
+
 /* Whether no thread or process has this id. */
 bool pl_process_gone(int tid);
 

@@ -196,8 +196,12 @@ static void reset(struct pl_slot *slot)
     pl_store_relaxed(&slot->cancel, 0u);
     pl_store_relaxed(&slot->cancel_seen, 0u);
     pl_store_relaxed(&slot->cancel_undone, 0u);
+    pl_store_relaxed(&slot->waits_seq, 0u);
     pl_store_relaxed(&slot->waits_kind, 0u);
     pl_store_relaxed(&slot->waits_holder, 0u);
+    pl_store_relaxed(&slot->waits_firm, 0u);
+    pl_store_relaxed(&slot->waits_until, INT64_C(0));
+    pl_store_relaxed(&slot->waits_looked, INT64_C(0));
     pl_store_relaxed(&slot->waits_on, NULL);
     pl_store_relaxed(&slot->waking, NULL);
     pl_store_relaxed(&slot->ending, (uint32_t)PL_END_UNKNOWN);

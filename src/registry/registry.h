@@ -102,12 +102,16 @@ struct pl_slot {
     uint32_t cancel_seen;         /* atomic: of these, delivered; the worker writes */
     uint32_t cancel_undone;       /* atomic: of these, taken back by plait_uncancel; the worker */
 
-    /* The wait, written by the worker while it sleeps, read by anyone. */
-    uint32_t waits_kind;   /* enum pl_wait_kind; 0 when running. Atomic */
-    uint32_t waits_holder; /* id of the worker it waits for, 0 unknown. Atomic */
-    uint32_t *waits_on;    /* the word, also of the last wait. Atomic */
-    uint32_t *waking;      /* a shared word whose sleepers it is about to wake. Atomic */
-    int64_t waits_since;   /* plait_now(). Atomic */
+    /* The wait, written by the worker while it sleeps, read by anyone (park/record.h). All atomic. */
+    uint32_t waits_seq;    /* odd while the worker changes what follows; else differs from wait to wait */
+    uint32_t waits_kind;   /* enum pl_wait_kind; 0 when running */
+    uint32_t waits_holder; /* id of the worker it waits for, 0 unknown */
+    uint32_t waits_firm;   /* it cannot be asked to give up */
+    uint32_t *waits_on;    /* the word, also of the last wait */
+    uint32_t *waking;      /* a shared word whose sleepers it is about to wake */
+    int64_t waits_since;   /* plait_now() */
+    int64_t waits_until;   /* when it gives up by itself, PL_NEVER: never */
+    int64_t waits_looked;  /* when it last saw that the holder holds it */
 
     struct pl_turn turn;
 
@@ -274,6 +278,9 @@ void pl_slot_settle(struct pl_slot *slot);
 /* Repairs what a dead worker left: allocator, wake-ups it owed or swallowed. Once per death, by one
  * of any number of callers; safe against the death of the recoverer. */
 void pl_recover(struct pl_slot *slot);
+
+/* A running worker of each other process of the family, at most `most`: how many. */
+int pl_process_workers(uint32_t *ids, int most);
 
 /* Looks through all slots for dead workers and recovers them; at most once per `interval` ns over
  * the whole family. */

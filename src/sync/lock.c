@@ -23,12 +23,10 @@
 
 #include <limits.h>
 
-enum { PATIENCE = 1000 * 1000 }; /* ns a sleeper waits before newcomers must let it pass */
-
-/* Whether this wait has been so long that it may shut newcomers out. */
+/* Whether this wait has been so long (1 ms) that it may shut newcomers out. */
 static bool is_hungry(const struct pl_wait *wait)
 {
-    return wait->slept && plait_now() - wait->began >= PATIENCE;
+    return wait->slept && plait_now() - wait->began >= PL_FIRST_NAP;
 }
 
 /* The word after this waiter takes a free (or a dead worker's) lock that reads `seen`. */
@@ -105,10 +103,6 @@ static int sleep_on(plait_lock *lock, uint32_t seen, struct pl_wait *wait)
     if (flagged != seen && !pl_cas_relaxed(&lock->word_, &seen, flagged))
         return 0;
     wait->holder = flagged & PL_ID_MASK;
-    if (wait->began == 0) /* wakes once to say that it is hungry, and sleeps on */
-        wait->nap = PATIENCE;
-    else if (wait->nap < PL_FIRST_NAP)
-        wait->nap = PL_FIRST_NAP;
     int64_t start = plait_now();
     int rc = pl_park(&lock->word_, flagged, wait);
     if (rc == 0)

@@ -1,0 +1,29 @@
+/* Where plait's reports go: the few things it says without being asked.
+ *
+ * There are reports of deadlocks (deadlock.h) and of lock orders that may deadlock (PLAIT_LOCKDEP). Each is
+ * a few lines of text that begin with "plait: ". Unless the program says otherwise they are
+ * written to standard error, each in one piece.
+ *
+ *     static void to_syslog(const char *text, void *unused) { syslog(LOG_WARNING, "%s", text); }
+ *
+ *     plait_set_log(to_syslog, NULL);
+ *
+ * Python's counterpart: logging, faulthandler. */
+#ifndef PLAIT_LOG_H
+#define PLAIT_LOG_H
+
+#include <plait/export.h>
+
+PLAIT_BEGIN_DECLS
+
+/* Gets each report. `text` ends with a newline and is gone after the call. Runs in the worker that
+ * found out, inside the call in which it waits: it may not wait for what that worker holds. */
+typedef void plait_log_function(const char *text, void *arg);
+
+/* Sends the reports found by this process to fn(text, arg); NULL: to standard error again. Forked
+ * children inherit it. Call it before other threads wait for anything.
+ * Returns: 0. Never blocks. Who: any thread. Python: logging.setLogRecordFactory, roughly. */
+PLAIT_API int plait_set_log(plait_log_function *fn, void *arg);
+
+PLAIT_END_DECLS
+#endif
