@@ -1,7 +1,8 @@
 /* plait_condition: wait, under a lock, until others say that something has changed.
  *
  * For threads and processes at once, wherever it lies (see lock.h). All bytes zero is a condition
- * with a lock of its own; plait_condition_init binds it to a lock that is shared with others.
+ * with a lock of its own; plait_condition_init binds it to a lock that is shared with others,
+ * plait_condition_init_rlock to an rlock.
  * Nothing to destroy.
  *
  *     struct box { plait_condition changed; int items; };      // zeroed, in the arena or not
@@ -32,15 +33,17 @@
 #define PLAIT_CONDITION_H
 
 #include <plait/lock.h>
+#include <plait/rlock.h>
 #include <stdbool.h>
 
 PLAIT_BEGIN_DECLS
 
 typedef struct plait_condition {
-    plait_lock own_;   /* the lock, unless lock_ says another */
-    plait_lock *lock_; /* constant after init; NULL: own_ */
-    uint32_t debt_[2]; /* what deaths left to do; see src/registry/registry.h */
-    uint32_t first_;   /* queue of waiters, by worker slot; under the lock, like all below */
+    plait_lock own_;     /* the lock, unless lock_ says another */
+    plait_lock *lock_;   /* constant after init; NULL: own_ */
+    plait_rlock *rlock_; /* constant after init; NULL: a plain lock */
+    uint32_t debt_[2];   /* what deaths left to do; see src/registry/registry.h */
+    uint32_t first_;     /* queue of waiters, by worker slot; under the lock, like all below */
     uint32_t last_;
     uint32_t busy_;    /* id of the worker that is changing the queue */
     int32_t pid_;      /* process whose queue this is, while in private memory */
@@ -53,7 +56,16 @@ typedef struct plait_condition {
  * Never blocks. Python: Condition(lock). */
 PLAIT_API int plait_condition_init(plait_condition *condition, plait_lock *lock);
 
-/* The lock it goes with, for acquire and release; PLAIT_WITH(&condition) does both. NULL for NULL. */
+/* The same on an rlock: wait lets go of all levels at which the caller holds it, and restores them.
+ * Returns: as plait_condition_init; PLAIT_EINVAL also for a NULL rlock. Never blocks. Python: Condition(). */
+PLAIT_API int plait_condition_init_rlock(plait_condition *condition, plait_rlock *rlock);
+
+/* Take and let go its lock, of whichever kind; PLAIT_WITH(&condition) does both. As plait_lock_acquire,
+ * plait_rlock_acquire and their releases. Python: Condition.acquire(), release(). */
+PLAIT_API int plait_condition_acquire(plait_condition *condition, int64_t timeout);
+PLAIT_API int plait_condition_release(plait_condition *condition);
+
+/* Its plain lock; NULL for NULL, and if it is on an rlock. */
 PLAIT_API plait_lock *plait_condition_lock(plait_condition *condition);
 
 /* Releases the lock, sleeps until notified, takes the lock again. The lock is held on return

@@ -21,7 +21,11 @@
  * plait_lock_blame says who it was. SIGSTOP is not a death.
  *
  * Fairness: a free lock goes to whoever comes first; but one who has waited for 1 ms is, as a
- * rule, served before newcomers: nobody starves.
+ * rule, served before newcomers: nobody starves. With the option `fair` it is strictly first come,
+ * first served; that costs a change of workers for each hand-over under contention.
+ *
+ * Deadlock: a ring of waits through a plain lock is reported but not broken, for anyone might release it;
+ * see deadlock.h.
  *
  * Limits: a lock in memory that is shared but not the arena's (your own mmap(MAP_SHARED)) is told
  * from a private one only when a worker must wait for a holder in another process: it then gets
@@ -59,7 +63,7 @@ PLAIT_API int plait_lock_init(plait_lock *lock, const plait_lock_options *option
  * Requires: memory that stays valid while anyone waits.
  * Returns: 0 (held), PLAIT_OWNER_DIED (held; its last holder died), PLAIT_ETIMEDOUT,
  *   PLAIT_ECANCELED, PLAIT_EINVAL (NULL, timeout below -1), PLAIT_EOVERFLOW (timeout too large),
- *   PLAIT_EPRIVATE (see Limits), and as registering may fail: PLAIT_EARENA, PLAIT_ENOMEM,
+ *   PLAIT_EPRIVATE (see Limits), PLAIT_EDEADLK (if plait_deadlock_policy says so), and as registering may fail: PLAIT_EARENA, PLAIT_ENOMEM,
  *   PLAIT_EWORKERS. Negative: not held.
  * Blocks: yes, cancellable. Who: threads, processes; not signal handlers; after fork, yes.
  * Ordering: what earlier holders wrote is visible.

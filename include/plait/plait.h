@@ -12,6 +12,7 @@
 #include <plait/lock.h>
 #include <plait/log.h>
 #include <plait/pool.h>
+#include <plait/rlock.h>
 #include <plait/semaphore.h>
 #include <plait/with.h>
 #include <plait/worker.h>

@@ -3,7 +3,7 @@
  *     PLAIT_WITH(&account->lock)
  *         account->cents += 100;
  *
- *     PLAIT_WITH(&slots) {                  // a plait_lock, plait_semaphore or plait_condition
+ *     PLAIT_WITH(&slots) {                  // a plait_lock, _rlock, _semaphore or _condition
  *         if (!ready())
  *             return -1;                    // released; so by break, continue and goto out of it
  *         use();
@@ -22,6 +22,7 @@
 
 #include <plait/condition.h>
 #include <plait/lock.h>
+#include <plait/rlock.h>
 #include <plait/semaphore.h>
 #include <stdint.h>
 
@@ -37,6 +38,7 @@ struct plait_with_ {
 };
 
 PLAIT_API struct plait_with_ plait_with_lock_(plait_lock *lock);
+PLAIT_API struct plait_with_ plait_with_rlock_(plait_rlock *rlock);
 PLAIT_API struct plait_with_ plait_with_semaphore_(plait_semaphore *semaphore);
 PLAIT_API struct plait_with_ plait_with_condition_(plait_condition *condition);
 PLAIT_API void plait_with_end_(struct plait_with_ *with);
@@ -48,6 +50,10 @@ static inline struct plait_with_ plait_with_(plait_lock *x)
 {
     return plait_with_lock_(x);
 }
+static inline struct plait_with_ plait_with_(plait_rlock *x)
+{
+    return plait_with_rlock_(x);
+}
 static inline struct plait_with_ plait_with_(plait_semaphore *x)
 {
     return plait_with_semaphore_(x);
@@ -57,11 +63,13 @@ static inline struct plait_with_ plait_with_(plait_condition *x)
     return plait_with_condition_(x);
 }
 #else
+/* clang-format off */
 #define plait_with_(x)                                                                             \
-    _Generic((x), plait_lock *                                                                     \
-             : plait_with_lock_, plait_semaphore *                                                 \
-             : plait_with_semaphore_, plait_condition *                                            \
-             : plait_with_condition_)(x)
+    _Generic((x), plait_lock *: plait_with_lock_,                                                  \
+                  plait_rlock *: plait_with_rlock_,                                                \
+                  plait_semaphore *: plait_with_semaphore_,                                        \
+                  plait_condition *: plait_with_condition_)(x)
+/* clang-format on */
 #endif
 
 #define PLAIT_WITH_NAME_(a, b) a##b

@@ -37,12 +37,13 @@ struct pl_arena {
     uint32_t slot_cursor;              /* where the search for a free slot goes on; a hint */
     uint32_t root;                     /* id of the worker that made the arena */
     uint32_t deaths;                   /* recoveries completed; for tests and sight */
+    uint64_t tickets;                  /* given out to those who stand in line for fair locks */
     _Alignas(64) int64_t last_sweep;   /* when someone last looked for dead workers (plait_now) */
     int64_t last_roll_call;            /* when someone last looked whether all are asleep */
-    uint64_t told_asleep;              /* the state of all workers in which that was last reported */
-    int64_t deadlock_after;            /* ns after which a blocked worker looks for one; 0: default */
-    uint32_t deadlock_policy;          /* enum plait_deadlock_policy */
-    struct pl_label *labels;           /* names of objects, newest first; see park/label.c */
+    uint64_t told_asleep;     /* the state of all workers in which that was last reported */
+    int64_t deadlock_after;   /* ns after which a blocked worker looks for one; 0: default */
+    uint32_t deadlock_policy; /* enum plait_deadlock_policy */
+    struct pl_label *labels;  /* names of objects, newest first; see park/label.c */
 
     /* Atomic; the allocator's own; any worker writes. */
     _Alignas(64) uint32_t chunks_ready; /* chunk states and records below this are backed; grows */

@@ -75,7 +75,8 @@ static void report(int workers)
     struct pl_text text = {.length = 0};
     struct pl_wait_record record;
     int named = 0;
-    pl_text_add(&text, "plait: suspected deadlock: all %d workers sleep, and none can wake another\n",
+    pl_text_add(&text,
+                "plait: suspected deadlock: all %d workers sleep, and none can wake another\n",
                 workers);
     uint32_t ready = pl_load_acquire(&pl_arena->slots_ready);
     for (uint32_t i = 1; i < ready; i++) {

@@ -204,15 +204,16 @@ static void report(const struct ring *ring, bool certain, bool fails)
     if (fails)
         pl_text_add(&text, "plait:   the first one's wait fails with PLAIT_EDEADLK\n");
     else if (!certain)
-        pl_text_add(&text, "plait:   unless another worker releases a plain lock, they wait for ever\n");
+        pl_text_add(&text,
+                    "plait:   unless another worker releases a plain lock, they wait for ever\n");
     pl_log(text.bytes);
 }
 
 static int act(const struct ring *ring, struct pl_wait *wait, uint32_t policy)
 {
     bool certain = is_certain(ring);
-    bool fails = !wait->uncancellable && (policy == PLAIT_DEADLOCK_FAIL ||
-                                          (policy == PLAIT_DEADLOCK_DEFAULT && certain));
+    bool fails = !wait->uncancellable &&
+                 (policy == PLAIT_DEADLOCK_FAIL || (policy == PLAIT_DEADLOCK_DEFAULT && certain));
     if (!wait->told)
         report(ring, certain, fails);
     wait->told = true;

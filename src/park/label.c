@@ -11,9 +11,9 @@
 #include <string.h>
 
 struct pl_label {
-    struct pl_label *next; /* constant once it is in the list */
-    const void *object;    /* constant */
-    int32_t pid;           /* constant; 0: any */
+    struct pl_label *next;               /* constant once it is in the list */
+    const void *object;                  /* constant */
+    int32_t pid;                         /* constant; 0: any */
     uint64_t text[PLAIT_LABEL_SIZE / 8]; /* atomic words */
 };
 

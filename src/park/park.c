@@ -247,8 +247,7 @@ static bool note_deaths(const struct pl_parked *node)
 static int sleep_recorded(struct pl_parked *node)
 {
     struct pl_wait *wait = node->wait;
-    bool chosen =
-        sleep_once(node, wait->nap_end < wait->deadline ? wait->nap_end : wait->deadline);
+    bool chosen = sleep_once(node, wait->nap_end < wait->deadline ? wait->nap_end : wait->deadline);
     wait->slept = true;
     if (note_deaths(node) || chosen || pl_load_relaxed(node->word) != node->seen)
         return 0;

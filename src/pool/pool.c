@@ -141,7 +141,7 @@ int plait_pool_close(plait_pool *pool, int64_t timeout)
  * seated meanwhile. */
 static void stop_workers(plait_pool *pool)
 {
-    pl_lock_acquire_certainly(&pool->manage);
+    pl_lock_acquire_certainly(&pool->manage, PL_WAIT_LOCK);
     for (uint32_t s = 0; s < pool->n_seats; s++) {
         struct pl_seat *seat = &pool->seat[s];
         if (!pl_load_relaxed(&seat->id))

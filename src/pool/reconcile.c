@@ -173,7 +173,7 @@ static int reconcile(struct plait_pool *pool)
 
 int pl_pool_reconcile(struct plait_pool *pool)
 {
-    pl_lock_acquire_certainly(&pool->manage);
+    pl_lock_acquire_certainly(&pool->manage, PL_WAIT_LOCK);
     int rc = reconcile(pool);
     plait_lock_release(&pool->manage);
     return rc;
@@ -195,7 +195,7 @@ static void interrupt_seat(struct plait_pool *pool, struct pl_seat *seat, uint64
 
 void pl_pool_interrupt(struct plait_pool *pool, uint64_t serial)
 {
-    pl_lock_acquire_certainly(&pool->manage);
+    pl_lock_acquire_certainly(&pool->manage, PL_WAIT_LOCK);
     for (uint32_t s = 0; s < pool->n_seats; s++)
         interrupt_seat(pool, &pool->seat[s], serial);
     plait_lock_release(&pool->manage);

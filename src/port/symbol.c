@@ -81,8 +81,7 @@ static bool search_image(const struct image *image, uint64_t value, char *buffer
     if (!header || memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 ||
         header->e_ident[EI_CLASS] != ELFCLASS64)
         return false;
-    const Elf64_Shdr *sections =
-        part(image, header->e_shoff, header->e_shnum, sizeof(Elf64_Shdr));
+    const Elf64_Shdr *sections = part(image, header->e_shoff, header->e_shnum, sizeof(Elf64_Shdr));
     for (unsigned i = 0; sections && i < header->e_shnum; i++)
         if (sections[i].sh_type == SHT_SYMTAB && sections[i].sh_link < header->e_shnum &&
             search_table(image, &sections[i], &sections[sections[i].sh_link], value, buffer, size))

@@ -65,6 +65,20 @@ static void wake_creditors(const struct pl_debt *debt)
     }
 }
 
+/* Wakes all who stand in line with the dead one: it may have been called, and is first no more. */
+static void wake_line(struct pl_slot *dead)
+{
+    uint32_t *line = pl_load_acquire(&dead->place.line);
+    if (!line || !pl_arena_holds(line))
+        return;
+    uint32_t ready = pl_load_acquire(&pl_arena->slots_ready);
+    for (uint32_t i = 1; i < ready; i++) {
+        struct pl_slot *slot = pl_slot_at(i);
+        if (slot != dead && pl_load_acquire(&slot->place.line) == line)
+            pl_futex_wake(&slot->place.word, INT_MAX, true);
+    }
+}
+
 /* If the dead one was just taking a debt: it is owed again, and what the taker's word says of it is the
  * same notification. */
 static bool give_debt_back(struct pl_debt *debt, uint32_t taker)
@@ -120,6 +134,7 @@ void pl_recover(struct pl_slot *slot)
     pl_slot_drop_argument(slot);
     pl_alloc_recover(pl_slot_id(slot));
     pl_slot_settle(slot);
+    wake_line(slot);
     wake_sleepers(&slot->waits_on);
     wake_sleepers(&slot->waking);
     pl_fetch_add_relaxed(&pl_arena->deaths, 1u);

@@ -183,6 +183,8 @@ static void reset(struct pl_slot *slot)
     /* First the turn: no condition may take the new id for a waiter of the old one. */
     pl_store_relaxed(&slot->turn.debt, NULL);
     pl_store_relaxed(&slot->turn.word, (uint32_t)PL_TURN_NONE);
+    pl_store_relaxed(&slot->place.line, NULL);
+    pl_store_relaxed(&slot->place.word, 0u);
     pl_store_release(&slot->id, (generation << PL_ID_SLOT_BITS & PL_ID_MASK) | index);
     pl_store_relaxed(&slot->parent, pl_self.id);
     pl_store_relaxed(&slot->parent_pid, 0);

@@ -77,6 +77,13 @@ struct pl_turn {
     struct pl_debt *debt; /* of the condition whose queue this is; NULL: none. Atomic */
 };
 
+/* A place in the line of a fair lock; see sync/fair.c. */
+struct pl_place {
+    uint32_t word;  /* futex: 0 waiting, 1 called. Atomic; the waiter and whoever calls it */
+    uint32_t *line; /* the word of the lock it stands in line for; NULL: none. Atomic; the waiter */
+    uint64_t ticket; /* order of arrival. Atomic; the waiter, before `line` */
+};
+
 struct pl_slot {
     /* generation << 32 | enum pl_life << 29 | claimer's id. Atomic; see the transitions in
      * registry.c. Joiners sleep on its low half. */
@@ -103,7 +110,8 @@ struct pl_slot {
     uint32_t cancel_undone;       /* atomic: of these, taken back by plait_uncancel; the worker */
 
     /* The wait, written by the worker while it sleeps, read by anyone (park/record.h). All atomic. */
-    uint32_t waits_seq;    /* odd while the worker changes what follows; else differs from wait to wait */
+    uint32_t
+        waits_seq; /* odd while the worker changes what follows; else differs from wait to wait */
     uint32_t waits_kind;   /* enum pl_wait_kind; 0 when running */
     uint32_t waits_holder; /* id of the worker it waits for, 0 unknown */
     uint32_t waits_firm;   /* it cannot be asked to give up */
@@ -114,6 +122,7 @@ struct pl_slot {
     int64_t waits_looked;  /* when it last saw that the holder holds it */
 
     struct pl_turn turn;
+    struct pl_place place;
 
     /* The end; written by the worker, its reaper or its recoverer before life becomes ENDED. */
     _Alignas(64) uint32_t ending; /* enum pl_ending; atomic */

@@ -34,9 +34,31 @@ static struct pl_debt *debt_of(plait_condition *c)
     return (struct pl_debt *)c->debt_;
 }
 
+/* The lock; if it is an rlock's, that is the rlock's first member. */
 static plait_lock *lock_of(plait_condition *c)
 {
-    return c->lock_ ? c->lock_ : &c->own_;
+    return c->rlock_ ? &c->rlock_->lock_ : c->lock_ ? c->lock_ : &c->own_;
+}
+
+static enum pl_wait_kind kind_of(const plait_condition *c)
+{
+    return c->rlock_ ? PL_WAIT_RLOCK : PL_WAIT_LOCK;
+}
+
+/* Lets the lock go, however often an rlock is held: that often is what to restore. */
+static uint32_t release_wholly(plait_condition *c)
+{
+    uint32_t depth = c->rlock_ ? c->rlock_->depth_ : 0;
+    plait_lock_release(lock_of(c));
+    return depth;
+}
+
+static int acquire_wholly(plait_condition *c, uint32_t depth)
+{
+    int rc = pl_lock_acquire_certainly(lock_of(c), kind_of(c));
+    if (rc >= 0 && c->rlock_)
+        c->rlock_->depth_ = depth;
+    return rc;
 }
 
 static struct pl_turn *turn_at(uint32_t index)
@@ -263,9 +285,9 @@ static int wait_in_queue(plait_condition *c, struct pl_wait *wait)
 {
     int notice, why;
     do {
-        plait_lock_release(lock_of(c));
+        uint32_t depth = release_wholly(c);
         why = sleep_for_turn(c, wait);
-        notice = pl_lock_acquire_certainly(lock_of(c));
+        notice = acquire_wholly(c, depth);
         if (notice < 0)
             return leave_without_lock(c, notice);
     } while (!is_over(c, notice, &why));
@@ -379,7 +401,31 @@ int plait_condition_init(plait_condition *condition, plait_lock *lock)
     return 0;
 }
 
+int plait_condition_init_rlock(plait_condition *condition, plait_rlock *rlock)
+{
+    int rc = rlock ? plait_condition_init(condition, &rlock->lock_) : PLAIT_EINVAL;
+    if (rc < 0)
+        return rc;
+    condition->lock_ = NULL;
+    condition->rlock_ = rlock;
+    return 0;
+}
+
+int plait_condition_acquire(plait_condition *condition, int64_t timeout)
+{
+    if (condition && condition->rlock_)
+        return plait_rlock_acquire(condition->rlock_, timeout);
+    return plait_lock_acquire(condition ? lock_of(condition) : NULL, timeout);
+}
+
+int plait_condition_release(plait_condition *condition)
+{
+    if (condition && condition->rlock_)
+        return plait_rlock_release(condition->rlock_);
+    return plait_lock_release(condition ? lock_of(condition) : NULL);
+}
+
 plait_lock *plait_condition_lock(plait_condition *condition)
 {
-    return condition ? lock_of(condition) : NULL;
+    return condition && !condition->rlock_ ? lock_of(condition) : NULL;
 }

@@ -60,40 +60,28 @@ static bool take_spinning(plait_lock *lock, const struct pl_wait *wait)
     return false;
 }
 
-/* A private lock whose holder lives in another process: either this is a copy that fork made, or
- * the memory is shared without our knowing. 0: a copy; PLAIT_EPRIVATE: shared. */
-static int check_reach(const plait_lock *lock)
-{
-    return pl_mapping_is_shared(lock) ? PLAIT_EPRIVATE : 0;
-}
-
 static bool is_elsewhere(const plait_lock *lock, uint32_t holder)
 {
     return !pl_arena_holds(lock) &&
            pl_load_relaxed(&pl_slot_of(holder)->pid) != pl_load_relaxed(&pl_self.slot->pid);
 }
 
-/* Takes over from a holder that will never release. PLAIT_OWNER_DIED, or 0: look again. */
-static int inherit(plait_lock *lock, uint32_t seen, const struct pl_wait *wait)
+bool pl_lock_is_lost(const plait_lock *lock, uint32_t holder)
+{
+    return pl_is_dead(holder) || is_elsewhere(lock, holder);
+}
+
+int pl_lock_inherit(plait_lock *lock, uint32_t seen, uint32_t next)
 {
     uint32_t dead = seen & PL_ID_MASK;
-    if (!pl_cas_acq_rel(&lock->word_, &seen, taken(seen, wait)))
+    /* A private lock whose holder lives in another process: a copy that fork made; or the memory is shared
+     * without our knowing. */
+    if (!pl_is_dead(dead) && pl_mapping_is_shared(lock))
+        return PLAIT_EPRIVATE;
+    if (!pl_cas_acq_rel(&lock->word_, &seen, next))
         return 0;
     pl_store_relaxed(&lock->died_, dead);
     return PLAIT_OWNER_DIED;
-}
-
-/* The holder is gone for this lock: dead, or (a forked copy) never there. Then PLAIT_OWNER_DIED if
- * we got it; 0: the holder lives, or another was faster; PLAIT_EPRIVATE. */
-static int inherit_if_lost(plait_lock *lock, uint32_t seen, const struct pl_wait *wait)
-{
-    uint32_t holder = seen & PL_ID_MASK;
-    if (pl_is_dead(holder))
-        return inherit(lock, seen, wait);
-    if (!is_elsewhere(lock, holder))
-        return 0;
-    int rc = check_reach(lock);
-    return rc < 0 ? rc : inherit(lock, seen, wait);
 }
 
 /* Flags the word as waited for and sleeps on it. 0: look again; else as pl_park. */
@@ -115,7 +103,7 @@ static int sleep_on(plait_lock *lock, uint32_t seen, struct pl_wait *wait)
  * is another by now. */
 static bool clear_flags(plait_lock *lock, uint32_t kept)
 {
-    if (!pl_cas_seq_cst(&lock->word_, &kept, 0u))
+    if (!pl_cas_seq_cst(&lock->word_, &kept, kept & PL_LOCK_FAIR))
         return false;
     if (kept & PL_LOCK_HUNGRY)
         pl_unpark(&lock->word_, INT_MAX);
@@ -161,7 +149,9 @@ static int acquire_slow(plait_lock *lock, struct pl_wait *wait)
                 return 0;
             continue;
         }
-        int rc = seen & PL_ID_MASK ? inherit_if_lost(lock, seen, wait) : 0;
+        int rc = 0;
+        if ((seen & PL_ID_MASK) && pl_lock_is_lost(lock, seen & PL_ID_MASK))
+            rc = pl_lock_inherit(lock, seen, taken(seen, wait));
         if (rc != 0)
             return rc;
         rc = wait_longer(lock, seen, wait);
@@ -170,13 +160,20 @@ static int acquire_slow(plait_lock *lock, struct pl_wait *wait)
     }
 }
 
-static __attribute__((noinline)) int acquire_prepared(plait_lock *lock, int64_t timeout)
+static int acquire_any(plait_lock *lock, struct pl_wait *wait)
+{
+    return pl_load_relaxed(&lock->word_) & PL_LOCK_FAIR ? pl_fair_acquire(lock, wait)
+                                                        : acquire_slow(lock, wait);
+}
+
+__attribute__((noinline)) int pl_lock_acquire_as(plait_lock *lock, enum pl_wait_kind kind,
+                                                 int64_t timeout)
 {
     struct pl_wait wait;
-    int rc = lock ? pl_wait_begin(&wait, PL_WAIT_LOCK, timeout) : PLAIT_EINVAL;
+    int rc = lock ? pl_wait_begin(&wait, kind, timeout) : PLAIT_EINVAL;
     if (rc == 0)
         rc = pl_self_known();
-    return rc < 0 ? rc : acquire_slow(lock, &wait);
+    return rc < 0 ? rc : acquire_any(lock, &wait);
 }
 
 int plait_lock_acquire(plait_lock *lock, int64_t timeout)
@@ -187,15 +184,24 @@ int plait_lock_acquire(plait_lock *lock, int64_t timeout)
                              pl_cas_acquire(&lock->word_, &free_word, mine),
                          1))
         return 0;
-    return acquire_prepared(lock, timeout);
+    return pl_lock_acquire_as(lock, PL_WAIT_LOCK, timeout);
 }
 
-int pl_lock_acquire_certainly(plait_lock *lock)
+int pl_lock_acquire_certainly(plait_lock *lock, enum pl_wait_kind kind)
 {
     struct pl_wait wait;
-    pl_wait_begin(&wait, PL_WAIT_LOCK, PLAIT_FOREVER);
+    pl_wait_begin(&wait, kind, PLAIT_FOREVER);
     wait.uncancellable = true;
-    return acquire_slow(lock, &wait);
+    return acquire_any(lock, &wait);
+}
+
+/* The word is free, and its flags speak of others: wakes one of them. If there is none, takes the flags
+ * off. */
+static void wake_one(plait_lock *lock, uint32_t kept)
+{
+    bool woken = kept & PL_LOCK_FAIR ? pl_fair_call(lock) : pl_unpark(&lock->word_, 1) > 0;
+    if (!woken)
+        clear_flags(lock, kept);
 }
 
 /* Frees the word, keeping its flags, and wakes one of those the flags speak of. */
@@ -206,12 +212,12 @@ static __attribute__((noinline)) int release_slow(plait_lock *lock)
         if ((seen & PL_ID_MASK) == 0)
             return PLAIT_EPERM;
         kept = seen & PL_LOCK_FLAGS;
-        if (kept)
+        if (kept & ~PL_LOCK_FAIR)
             pl_will_unpark(&lock->word_);
         /* R:lock.word, pairs with plait_lock_acquire. */
     } while (!pl_cas_release(&lock->word_, &seen, kept));
-    if (kept && pl_unpark(&lock->word_, 1) == 0)
-        clear_flags(lock, kept);
+    if (kept & ~PL_LOCK_FAIR)
+        wake_one(lock, kept);
     return 0;
 }
 
@@ -228,11 +234,10 @@ int plait_lock_release(plait_lock *lock)
 
 int plait_lock_init(plait_lock *lock, const plait_lock_options *options)
 {
-    (void)options;
     if (!lock)
         return PLAIT_EINVAL;
     pl_store_relaxed(&lock->died_, 0u);
-    pl_store_release(&lock->word_, 0u);
+    pl_store_release(&lock->word_, options && options->fair ? PL_LOCK_FAIR : 0u);
     return 0;
 }
 

@@ -3,7 +3,7 @@
 #define PL_SYNC_LOCK_WORD_H
 
 #include "base/atomic.h"
-#include "base/self.h"
+#include "park/park.h"
 
 #include <plait/lock.h>
 
@@ -16,11 +16,14 @@
  *                  that have slept. Set by the hungry one, cleared by a hungry one that takes the
  *                  lock or with WAITERS. May be set with nobody hungry (newcomers then sleep for a
  *                  nap at most).
+ * PL_LOCK_FAIR     first come, first served: see fair.c. Set by plait_lock_init, then constant. HUNGRY
+ *                  is never set with it. Since the word is never 0 then, the fast path never takes it.
  *
  * Held is `id != 0`; so free with waiters is a state of its own, and the flag outlives the holder. */
 #define PL_LOCK_WAITERS UINT32_C(0x80000000)
 #define PL_LOCK_HUNGRY UINT32_C(0x40000000)
-#define PL_LOCK_FLAGS (PL_LOCK_WAITERS | PL_LOCK_HUNGRY)
+#define PL_LOCK_FAIR UINT32_C(0x20000000)
+#define PL_LOCK_FLAGS (PL_LOCK_WAITERS | PL_LOCK_HUNGRY | PL_LOCK_FAIR)
 
 static inline uint32_t pl_lock_holder(const plait_lock *lock)
 {
@@ -32,8 +35,26 @@ static inline bool pl_lock_is_mine(const plait_lock *lock)
     return pl_self.id && pl_lock_holder(lock) == pl_self.id;
 }
 
+/* As plait_lock_acquire; `kind` is what goes on record: PL_WAIT_LOCK, PL_WAIT_RLOCK. */
+int pl_lock_acquire_as(plait_lock *lock, enum pl_wait_kind kind, int64_t timeout);
+
 /* Takes the lock without timeout, whatever is asked of the worker meanwhile: 0, PLAIT_OWNER_DIED or
  * PLAIT_EPRIVATE. Requires: the caller is registered. */
-int pl_lock_acquire_certainly(plait_lock *lock);
+int pl_lock_acquire_certainly(plait_lock *lock, enum pl_wait_kind kind);
+
+/* --- between lock.c and fair.c --- */
+
+/* Whether the holder is gone for this lock: dead, or (a forked copy) never there. */
+bool pl_lock_is_lost(const plait_lock *lock, uint32_t holder);
+
+/* Takes over from a holder that is: the word becomes `next`. PLAIT_OWNER_DIED; 0: it is another by now;
+ * PLAIT_EPRIVATE: it lies in shared memory that is not the arena's. */
+int pl_lock_inherit(plait_lock *lock, uint32_t seen, uint32_t next);
+
+/* The slow path of a fair lock. As plait_lock_acquire. */
+int pl_fair_acquire(plait_lock *lock, struct pl_wait *wait);
+
+/* Calls the first in the line of a free lock. False: there is none. */
+bool pl_fair_call(plait_lock *lock);
 
 #endif

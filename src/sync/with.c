@@ -41,9 +41,24 @@ struct plait_with_ plait_with_semaphore_(plait_semaphore *semaphore)
     return begun(semaphore, end_semaphore, plait_semaphore_acquire(semaphore, PLAIT_FOREVER));
 }
 
+static void end_rlock(void *rlock)
+{
+    plait_rlock_release(rlock);
+}
+
+struct plait_with_ plait_with_rlock_(plait_rlock *rlock)
+{
+    return begun(rlock, end_rlock, plait_rlock_acquire(rlock, PLAIT_FOREVER));
+}
+
+static void end_condition(void *condition)
+{
+    plait_condition_release(condition);
+}
+
 struct plait_with_ plait_with_condition_(plait_condition *condition)
 {
-    return plait_with_lock_(plait_condition_lock(condition));
+    return begun(condition, end_condition, plait_condition_acquire(condition, PLAIT_FOREVER));
 }
 
 void plait_with_end_(struct plait_with_ *with)
