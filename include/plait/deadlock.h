@@ -7,8 +7,9 @@
  * what it holds.
  *
  *     if (plait_rlock_acquire(&to->lock, PLAIT_FOREVER) == PLAIT_EDEADLK) {
- *         plait_rlock_release(&from->lock);             // the one chosen: lets go, tries again
- *         goto again;
+ *         plait_rlock_release(&from->lock);             // the one chosen lets go of all it has,
+ *         rest_a_little();                              // rests, for else it may soon be chosen
+ *         goto again;                                   // again, and tries once more
  *     }
  *
  * A ring is *certain* if each of its waits can be ended only by the one it waits for: rlocks,

@@ -86,13 +86,32 @@ static bool is_plain(uint32_t kind)
     return kind == PL_WAIT_LOCK || kind == PL_WAIT_GIL;
 }
 
+/* Whether the word waited on can be asked: it is not another process's own. */
+static bool is_readable(const struct pl_wait_record *record)
+{
+    return pl_arena_holds(record->word) || record->pid == pl_load_relaxed(&pl_self.slot->pid);
+}
+
+/* Who holds what is waited for. The record says who did when the waiter looked last, perhaps long ago; the
+ * word knows better. 0: nobody, or unknown. */
+static uint32_t holder_of(const struct pl_wait_record *record)
+{
+    uint32_t word;
+    if (record->kind == PL_WAIT_JOIN || !is_readable(record))
+        return record->holder;
+    return pl_memory_peek(record->word, &word) ? word & PL_ID_MASK : 0;
+}
+
 /* Follows the chain from this worker. True: it came back. */
 static bool collect(struct ring *ring)
 {
     struct pl_slot *slot = pl_self.slot;
     for (ring->n = 0; ring->n < RING_MOST;) {
         struct pl_wait_record *record = &ring->members[ring->n];
-        if (!pl_wait_read(slot, record) || !has_holder(record->kind) || record->holder == 0)
+        if (!pl_wait_read(slot, record) || !has_holder(record->kind))
+            return false;
+        record->holder = holder_of(record);
+        if (record->holder == 0)
             return false;
         ring->n++;
         if (record->holder == pl_self.id)
@@ -113,11 +132,10 @@ static void nudge(const struct pl_wait_record *record)
 /* Whether the next in the ring still holds what this one waits for. */
 static bool is_held(const struct pl_wait_record *record, const struct pl_wait_record *next)
 {
-    uint32_t word;
     if (record->kind == PL_WAIT_JOIN)
         return true; /* it is alive, or its record would not be the same */
-    if (pl_arena_holds(record->word) || record->pid == pl_load_relaxed(&pl_self.slot->pid))
-        return pl_memory_peek(record->word, &word) && (word & PL_ID_MASK) == next->id;
+    if (is_readable(record))
+        return holder_of(record) == next->id;
     if (record->looked > next->since)
         return true;
     nudge(record);
