@@ -43,6 +43,7 @@ struct pl_arena {
     uint64_t told_asleep;     /* the state of all workers in which that was last reported */
     int64_t deadlock_after;   /* ns after which a blocked worker looks for one; 0: default */
     uint32_t deadlock_policy; /* enum plait_deadlock_policy */
+    struct tables *lockdep;   /* tables of sync/lockdep.c, in that mode */
     struct pl_label *labels;  /* names of objects, newest first; see park/label.c */
 
     /* Atomic; the allocator's own; any worker writes. */

@@ -205,8 +205,12 @@ static void add_member(struct pl_text *text, const struct pl_wait_record *record
     pl_text_add_worker(text, record->slot);
     pl_text_add(text, " has waited %ld ms for ", (long)((plait_now() - record->since) / 1000000));
     pl_text_add_wait(text, record);
-    pl_text_add(text, record->kind == PL_WAIT_JOIN ? "%s\n" : ", held by%s\n",
-                last ? " the first" : "");
+    if (record->kind != PL_WAIT_JOIN) {
+        pl_text_add(text, ", held");
+        pl_text_add_held(text, record->holder, record->word);
+        pl_text_add(text, " by");
+    }
+    pl_text_add(text, last ? " the first\n" : "\n");
 }
 
 static void report(const struct ring *ring, bool certain, bool fails)

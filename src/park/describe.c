@@ -72,3 +72,14 @@ void pl_text_add_wait(struct pl_text *text, const struct pl_wait_record *record)
     if (symbol[0])
         pl_text_add(text, " (%s)", symbol);
 }
+
+void pl_text_add_held(struct pl_text *text, uint32_t holder, const uint32_t *word)
+{
+    char symbol[80] = "";
+    const struct pl_held *held = pl_load_acquire(&pl_slot_of(holder)->held);
+    for (int i = 0; held && i < PL_HELD_MOST; i++)
+        if (pl_load_acquire(&held[i].word) == word)
+            pl_symbol(pl_load_relaxed(&held[i].site), symbol, sizeof symbol);
+    if (symbol[0])
+        pl_text_add(text, " since %s", symbol);
+}

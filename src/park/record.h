@@ -37,6 +37,9 @@ void pl_text_add_worker(struct pl_text *text, const struct pl_slot *slot);
 /* `an rlock "accounts" at 0x5555 (bank.lock+0x8)` */
 void pl_text_add_wait(struct pl_text *text, const struct pl_wait_record *record);
 
+/* ` since clerk+0x1c`, if it is on record where the holder took it (lockdep) */
+void pl_text_add_held(struct pl_text *text, uint32_t holder, const uint32_t *word);
+
 /* The label of an object, "" if it has none; see plait_label. */
 void pl_label_get(const void *object, int32_t pid, char *buffer, size_t size);
 

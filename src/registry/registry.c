@@ -32,6 +32,7 @@ enum {
 
 _Thread_local struct pl_self pl_self __attribute__((tls_model("initial-exec")));
 uint32_t pl_fork_parent, pl_forks;
+bool pl_slow_paths_only;
 
 static pthread_key_t at_thread_exit; /* its destructor signs a foreign thread off */
 
@@ -216,6 +217,8 @@ static void reset(struct pl_slot *slot)
     pl_store_relaxed(&slot->max_rss, INT64_C(0));
     pl_store_relaxed(&slot->reaper, 0u);
     pl_store_relaxed(&slot->recoverer, 0u);
+    for (int i = 0; slot->held && i < PL_HELD_MOST; i++)
+        pl_store_relaxed(&slot->held[i].word, NULL);
     slot->function = NULL;
     slot->argument = NULL;
     pl_store_relaxed(&slot->owns_argument, 0u);
@@ -276,6 +279,7 @@ bool pl_slot_enter(struct pl_slot *slot, uint64_t meant)
         pl_store_relaxed(&slot->birth, pl_this_process().birth);
     pl_self.slot = slot;
     pl_self.id = pl_slot_id(slot);
+    pl_self.quick = pl_slow_paths_only ? 0 : pl_self.id;
     uint32_t generation = pl_generation_of(pl_load_relaxed(&slot->life));
     /* R:slot.running, pairs with pl_slot_find: the heart beats before anyone relies on it. */
     pl_store_release(&slot->life, life_word(generation, PL_RUNNING, 0));
@@ -318,7 +322,7 @@ void pl_slot_leave(enum pl_ending ending, int status)
     pl_store_relaxed(&slot->ended, plait_now());
     pl_store_relaxed(&slot->ending, (uint32_t)ending);
     pl_store_release(&slot->recoverer, PL_RECOVERED); /* nothing is left to repair */
-    pl_self.id = 0;
+    pl_self.id = pl_self.quick = 0;
     pl_self.slot = NULL;
     pl_slot_ended(slot, pl_generation_of(pl_load_relaxed(&slot->life)));
     pl_heart_tell(slot);

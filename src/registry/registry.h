@@ -77,6 +77,13 @@ struct pl_turn {
     struct pl_debt *debt; /* of the condition whose queue this is; NULL: none. Atomic */
 };
 
+/* A lock that a worker holds, on record in the lock-order mode only; see sync/lockdep.c. */
+enum { PL_HELD_MOST = 24 };
+struct pl_held {
+    uint32_t *word; /* atomic; NULL: an entry that is free. The worker sets, who releases clears */
+    const void *site; /* atomic; where in the code it was taken */
+};
+
 /* A place in the line of a fair lock; see sync/fair.c. */
 struct pl_place {
     uint32_t word;  /* futex: 0 waiting, 1 called. Atomic; the waiter and whoever calls it */
@@ -123,6 +130,9 @@ struct pl_slot {
 
     struct pl_turn turn;
     struct pl_place place;
+
+    struct pl_held
+        *held; /* atomic; PL_HELD_MOST of them, NULL: none yet. Stays with the slot for ever */
 
     /* The end; written by the worker, its reaper or its recoverer before life becomes ENDED. */
     _Alignas(64) uint32_t ending; /* enum pl_ending; atomic */
@@ -304,6 +314,9 @@ bool pl_blame_of_id(uint32_t id, plait_blame *ret);
 /* Completes the ending of a dead process that its parent has not reaped yet, as far as the kernel
  * tells a stranger: waits up to `patience` ns for it to become a zombie. */
 void pl_ending_learn(struct pl_slot *slot, int64_t patience);
+
+/* No fast paths are to be taken: a mode of debugging wants to see each call. Set before main. */
+extern bool pl_slow_paths_only;
 
 /* The id of the worker that this process's fork()ing thread was, 0 if not forked. */
 extern uint32_t pl_fork_parent;

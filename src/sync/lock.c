@@ -20,6 +20,7 @@
 #include "park/park.h"
 #include "port/mapping.h"
 #include "sync/lock_word.h"
+#include "sync/lockdep.h"
 
 #include <limits.h>
 
@@ -166,25 +167,39 @@ static int acquire_any(plait_lock *lock, struct pl_wait *wait)
                                                         : acquire_slow(lock, wait);
 }
 
+/* In the mode that checks lock orders. A mere try cannot wait for anyone, in whatever order. */
+static __attribute__((noinline)) int acquire_watched(plait_lock *lock, struct pl_wait *wait,
+                                                     const void *site)
+{
+    if (wait->deadline != 0)
+        pl_lockdep_before(&lock->word_, site);
+    int rc = acquire_any(lock, wait);
+    if (rc >= 0)
+        pl_lockdep_taken(&lock->word_, site);
+    return rc;
+}
+
 __attribute__((noinline)) int pl_lock_acquire_as(plait_lock *lock, enum pl_wait_kind kind,
-                                                 int64_t timeout)
+                                                 int64_t timeout, const void *site)
 {
     struct pl_wait wait;
     int rc = lock ? pl_wait_begin(&wait, kind, timeout) : PLAIT_EINVAL;
     if (rc == 0)
         rc = pl_self_known();
-    return rc < 0 ? rc : acquire_any(lock, &wait);
+    if (rc < 0)
+        return rc;
+    return pl_lockdep_is_on() ? acquire_watched(lock, &wait, site) : acquire_any(lock, &wait);
 }
 
 int plait_lock_acquire(plait_lock *lock, int64_t timeout)
 {
-    uint32_t mine = pl_self.id, free_word = 0;
+    uint32_t mine = pl_self.quick, free_word = 0;
     /* A:lock.word, pairs with plait_lock_release. */
     if (__builtin_expect(lock && mine && timeout >= PLAIT_FOREVER && timeout <= PLAIT_TIMEOUT_MAX &&
                              pl_cas_acquire(&lock->word_, &free_word, mine),
                          1))
         return 0;
-    return pl_lock_acquire_as(lock, PL_WAIT_LOCK, timeout);
+    return pl_lock_acquire_as(lock, PL_WAIT_LOCK, timeout, PL_SITE());
 }
 
 int pl_lock_acquire_certainly(plait_lock *lock, enum pl_wait_kind kind)
@@ -192,7 +207,7 @@ int pl_lock_acquire_certainly(plait_lock *lock, enum pl_wait_kind kind)
     struct pl_wait wait;
     pl_wait_begin(&wait, kind, PLAIT_FOREVER);
     wait.uncancellable = true;
-    return acquire_any(lock, &wait);
+    return pl_lockdep_is_on() ? acquire_watched(lock, &wait, PL_SITE()) : acquire_any(lock, &wait);
 }
 
 /* The word is free, and its flags speak of others: wakes one of them. If there is none, takes the flags
@@ -208,6 +223,8 @@ static void wake_one(plait_lock *lock, uint32_t kept)
 static __attribute__((noinline)) int release_slow(plait_lock *lock)
 {
     uint32_t seen = pl_load_relaxed(&lock->word_), kept;
+    if (pl_lockdep_is_on())
+        pl_lockdep_released(&lock->word_, seen & PL_ID_MASK);
     do {
         if ((seen & PL_ID_MASK) == 0)
             return PLAIT_EPERM;
@@ -225,7 +242,7 @@ int plait_lock_release(plait_lock *lock)
 {
     if (__builtin_expect(!lock, 0))
         return PLAIT_EINVAL;
-    uint32_t mine = pl_self.id;
+    uint32_t mine = pl_self.quick;
     /* R:lock.word, pairs with plait_lock_acquire. */
     if (__builtin_expect(mine && pl_cas_release(&lock->word_, &mine, 0u), 1))
         return 0;
@@ -237,6 +254,8 @@ int plait_lock_init(plait_lock *lock, const plait_lock_options *options)
     if (!lock)
         return PLAIT_EINVAL;
     pl_store_relaxed(&lock->died_, 0u);
+    if (pl_lockdep_is_on())
+        pl_lockdep_made(&lock->word_, PL_SITE());
     pl_store_release(&lock->word_, options && options->fair ? PL_LOCK_FAIR : 0u);
     return 0;
 }

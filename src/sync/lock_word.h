@@ -35,8 +35,8 @@ static inline bool pl_lock_is_mine(const plait_lock *lock)
     return pl_self.id && pl_lock_holder(lock) == pl_self.id;
 }
 
-/* As plait_lock_acquire; `kind` is what goes on record: PL_WAIT_LOCK, PL_WAIT_RLOCK. */
-int pl_lock_acquire_as(plait_lock *lock, enum pl_wait_kind kind, int64_t timeout);
+/* As plait_lock_acquire; `kind` is what goes on record: PL_WAIT_LOCK, PL_WAIT_RLOCK; `site` is for lockdep. */
+int pl_lock_acquire_as(plait_lock *lock, enum pl_wait_kind kind, int64_t timeout, const void *site);
 
 /* Takes the lock without timeout, whatever is asked of the worker meanwhile: 0, PLAIT_OWNER_DIED or
  * PLAIT_EPRIVATE. Requires: the caller is registered. */

@@ -5,6 +5,7 @@
  * in it is overwritten by the next. */
 #include "base/clock.h"
 #include "sync/lock_word.h"
+#include "sync/lockdep.h"
 
 #include <plait/rlock.h>
 
@@ -18,7 +19,10 @@ int plait_rlock_init(plait_rlock *rlock, const plait_lock_options *options)
     if (!rlock)
         return PLAIT_EINVAL;
     rlock->depth_ = 0;
-    return plait_lock_init(&rlock->lock_, options);
+    pl_self.site = __builtin_return_address(0);
+    int rc = plait_lock_init(&rlock->lock_, options);
+    pl_self.site = NULL;
+    return rc;
 }
 
 static int acquire_again(plait_rlock *rlock, int64_t timeout)
@@ -33,7 +37,7 @@ static int acquire_again(plait_rlock *rlock, int64_t timeout)
 
 int plait_rlock_acquire(plait_rlock *rlock, int64_t timeout)
 {
-    uint32_t mine = pl_self.id, free_word = 0;
+    uint32_t mine = pl_self.quick, free_word = 0;
     if (!rlock)
         return PLAIT_EINVAL;
     if (is_mine(rlock))
@@ -41,7 +45,7 @@ int plait_rlock_acquire(plait_rlock *rlock, int64_t timeout)
     /* A:lock.word, pairs with plait_lock_release. */
     bool taken = mine && timeout >= PLAIT_FOREVER && timeout <= PLAIT_TIMEOUT_MAX &&
                  pl_cas_acquire(&rlock->lock_.word_, &free_word, mine);
-    int rc = taken ? 0 : pl_lock_acquire_as(&rlock->lock_, PL_WAIT_RLOCK, timeout);
+    int rc = taken ? 0 : pl_lock_acquire_as(&rlock->lock_, PL_WAIT_RLOCK, timeout, PL_SITE());
     if (rc >= 0)
         rlock->depth_ = 1;
     return rc;

@@ -7,8 +7,16 @@
  * the arena it would release what its parent holds. */
 #include "base/atomic.h"
 #include "park/park.h"
+#include "sync/lockdep.h"
 
 #include <plait/with.h>
+
+/* The call stands where the block does, not here. */
+#define FROM_HERE(call)                                                                            \
+    int rc;                                                                                        \
+    pl_self.site = __builtin_return_address(0);                                                    \
+    call;                                                                                          \
+    pl_self.site = NULL
 
 static struct plait_with_ begun(void *what, void (*end)(void *), int rc)
 {
@@ -28,7 +36,8 @@ static void end_lock(void *lock)
 
 struct plait_with_ plait_with_lock_(plait_lock *lock)
 {
-    return begun(lock, end_lock, plait_lock_acquire(lock, PLAIT_FOREVER));
+    FROM_HERE(rc = plait_lock_acquire(lock, PLAIT_FOREVER));
+    return begun(lock, end_lock, rc);
 }
 
 static void end_semaphore(void *semaphore)
@@ -48,7 +57,8 @@ static void end_rlock(void *rlock)
 
 struct plait_with_ plait_with_rlock_(plait_rlock *rlock)
 {
-    return begun(rlock, end_rlock, plait_rlock_acquire(rlock, PLAIT_FOREVER));
+    FROM_HERE(rc = plait_rlock_acquire(rlock, PLAIT_FOREVER));
+    return begun(rlock, end_rlock, rc);
 }
 
 static void end_condition(void *condition)
@@ -58,7 +68,8 @@ static void end_condition(void *condition)
 
 struct plait_with_ plait_with_condition_(plait_condition *condition)
 {
-    return begun(condition, end_condition, plait_condition_acquire(condition, PLAIT_FOREVER));
+    FROM_HERE(rc = plait_condition_acquire(condition, PLAIT_FOREVER));
+    return begun(condition, end_condition, rc);
 }
 
 void plait_with_end_(struct plait_with_ *with)
