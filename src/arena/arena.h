@@ -39,7 +39,8 @@ struct pl_arena {
     uint32_t deaths;                   /* recoveries completed; for tests and sight */
     uint64_t tickets;                  /* given out to those who stand in line for fair locks */
     _Alignas(64) int64_t last_sweep;   /* when someone last looked for dead workers (plait_now) */
-    int64_t last_roll_call;            /* when someone last looked whether all are asleep */
+    uint32_t processes[32];   /* a worker of each process, 0: no more; see registry/family.c */
+    int64_t last_roll_call;   /* when someone last looked whether all are asleep */
     uint64_t told_asleep;     /* the state of all workers in which that was last reported */
     int64_t deadlock_after;   /* ns after which a blocked worker looks for one; 0: default */
     uint32_t deadlock_policy; /* enum plait_deadlock_policy */

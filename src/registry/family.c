@@ -1,4 +1,10 @@
-/* The family seen as processes. The registry lists workers; some questions are about processes. */
+/* The family seen as processes. The registry lists workers; a sleeper that wants to notice any death
+ * needs one worker of each process, for a worker of another process dies with all of it.
+ *
+ * Naive: each sleeper looks through all slots. With ten thousand of them that is a hundred million looks
+ * a second. Cure: the sweep, which passes all slots anyway and no more than every 10 ms, leaves a list
+ * in the arena, and sleepers copy that. It may be a little old, or half of it new: then a process is
+ * watched twice, or not before the next nap. */
 #include "base/atomic.h"
 #include "registry/registry.h"
 
@@ -10,21 +16,36 @@ static bool is_listed(const int32_t *pids, int n, int32_t pid)
     return false;
 }
 
+void pl_roster_begin(struct pl_roster *roster)
+{
+    roster->n = 0;
+}
+
+void pl_roster_add(struct pl_roster *roster, struct pl_slot *slot)
+{
+    int32_t pid = pl_load_relaxed(&slot->pid);
+    if (roster->n == PL_PROCESSES_LISTED || is_listed(roster->pids, roster->n, pid))
+        return;
+    pl_store_relaxed(&pl_arena->processes[roster->n], pl_slot_id(slot));
+    roster->pids[roster->n++] = pid;
+}
+
+void pl_roster_end(struct pl_roster *roster)
+{
+    for (int i = roster->n; i < PL_PROCESSES_LISTED; i++)
+        pl_store_relaxed(&pl_arena->processes[i], 0u);
+}
+
 int pl_process_workers(uint32_t *ids, int most)
 {
-    enum { MOST = 32 };
-    int32_t pids[MOST + 1] = {pl_load_relaxed(&pl_self.slot->pid)};
+    int32_t own = pl_load_relaxed(&pl_self.slot->pid);
     int n = 0;
-    uint32_t ready = pl_load_acquire(&pl_arena->slots_ready);
-    for (uint32_t i = 1; i < ready && n < most && n < MOST; i++) {
-        struct pl_slot *slot = pl_slot_at(i);
-        uint64_t life = pl_load_acquire(&slot->life);
-        int32_t pid = pl_load_relaxed(&slot->pid);
-        if (pl_life_of(life) != PL_RUNNING || is_listed(pids, n + 1, pid) ||
-            pl_heart_is_stopped(slot))
-            continue;
-        ids[n++] = pl_slot_id(slot);
-        pids[n] = pid;
+    for (int i = 0; i < PL_PROCESSES_LISTED && n < most; i++) {
+        uint32_t id = pl_load_relaxed(&pl_arena->processes[i]);
+        if (id == 0)
+            break;
+        if (pl_load_relaxed(&pl_slot_of(id)->pid) != own && !pl_is_dead(id))
+            ids[n++] = id;
     }
     return n;
 }

@@ -198,9 +198,16 @@ void pl_sweep(int64_t interval)
     if (interval > 0 &&
         (now - last < interval || !pl_cas_relaxed(&pl_arena->last_sweep, &last, now)))
         return;
+    struct pl_roster roster;
+    pl_roster_begin(&roster);
     uint32_t ready = pl_load_acquire(&pl_arena->slots_ready);
-    for (uint32_t i = 1; i < ready; i++)
-        look_at(pl_slot_at(i));
+    for (uint32_t i = 1; i < ready; i++) {
+        struct pl_slot *slot = pl_slot_at(i);
+        look_at(slot);
+        if (pl_life_of(pl_load_acquire(&slot->life)) == PL_RUNNING && !pl_heart_is_stopped(slot))
+            pl_roster_add(&roster, slot);
+    }
+    pl_roster_end(&roster);
 }
 
 /* --- blame --- */

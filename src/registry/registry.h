@@ -298,8 +298,19 @@ void pl_slot_settle(struct pl_slot *slot);
  * of any number of callers; safe against the death of the recoverer. */
 void pl_recover(struct pl_slot *slot);
 
-/* A running worker of each other process of the family, at most `most`: how many. */
+/* A running worker of each other process of the family, as the last sweep saw them, at most `most`: how
+ * many. */
 int pl_process_workers(uint32_t *ids, int most);
+
+/* The list of processes being made anew, by a sweep: family.c. */
+enum { PL_PROCESSES_LISTED = 32 };
+struct pl_roster {
+    int n;
+    int32_t pids[PL_PROCESSES_LISTED];
+};
+void pl_roster_begin(struct pl_roster *roster);
+void pl_roster_add(struct pl_roster *roster, struct pl_slot *slot); /* that of a running worker */
+void pl_roster_end(struct pl_roster *roster);
 
 /* Looks through all slots for dead workers and recovers them; at most once per `interval` ns over
  * the whole family. */
