@@ -137,8 +137,9 @@ PLAIT_API int plait_detach(plait_worker worker);
 
 /* Asks a worker to stop: its current or next blocking plait call returns PLAIT_ECANCELED, once;
  * requests that come before that are delivered together. It may clean up with blocking calls of its own, or refuse and go on.
- * Returns: 0, PLAIT_ESTALE, PLAIT_EINVAL, PLAIT_ESRCH (ended). Blocks: no. Who: any thread or
- * process of the family; after fork, yes. Python: asyncio.Task.cancel(). */
+ * Returns: 0, PLAIT_ESTALE, PLAIT_EINVAL, PLAIT_ESRCH (ended), PLAIT_EOVERFLOW (asked 65,535 times
+ * already). Blocks: no. Who: any thread or process of the family; after fork, yes.
+ * Python: asyncio.Task.cancel(). */
 PLAIT_API int plait_cancel(plait_worker worker);
 
 /* Requests to stop that the caller has got and not taken back. Never blocks. Python:

@@ -83,14 +83,21 @@ void pl_cancel_put_back(void)
     pl_store_relaxed(&pl_self.slot->cancel_seen, pl_load_relaxed(&pl_self.slot->cancel_seen) - 1);
 }
 
-void pl_cancel_request(struct pl_slot *slot)
+int pl_cancel_request(struct pl_slot *slot, uint32_t generation)
 {
-    pl_fetch_add_seq_cst(&slot->cancel, 1u);
+    uint32_t asked = pl_load_relaxed(&slot->cancel);
+    do {
+        if ((asked & PL_TAG_MASK) != PL_TAG(generation))
+            return PLAIT_ESTALE;
+        if ((asked & ~PL_TAG_MASK) == ~PL_TAG_MASK)
+            return PLAIT_EOVERFLOW;
+    } while (!pl_cas_seq_cst(&slot->cancel, &asked, asked + 1));
     pl_futex_wake(&slot->cancel, INT_MAX, true);
     /* A sleeper on a kernel without futex_waitv sleeps on its word alone. */
     uint32_t *word = pl_load_seq_cst(&slot->waits_on);
     if (word && pl_arena_holds(word))
         pl_futex_wake(word, INT_MAX, true);
+    return 0;
 }
 
 /* --- the thread parker --- */

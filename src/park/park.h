@@ -126,8 +126,9 @@ int pl_cancel_take(void);
 /* Puts back a request that was taken where another result is to be returned: the next call says it. */
 void pl_cancel_put_back(void);
 
-/* Adds a request to stop and wakes the worker if it sleeps. */
-void pl_cancel_request(struct pl_slot *slot);
+/* Adds a request to stop and wakes the worker if it sleeps. 0; PLAIT_ESTALE (the slot serves another
+ * generation), PLAIT_EOVERFLOW (65,535 requests already). */
+int pl_cancel_request(struct pl_slot *slot, uint32_t generation);
 
 /* What the deadlock detector says at a nap's end: 0, or PLAIT_EDEADLK for the one that has to give way
  * (deadlock.c). To be called while the wait is on record. */

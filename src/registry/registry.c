@@ -193,12 +193,12 @@ static void reset(struct pl_slot *slot)
     pl_store_relaxed(&slot->pid, 0);
     pl_store_relaxed(&slot->tid, 0);
     pl_store_relaxed(&slot->birth, UINT64_C(0));
-    pl_store_relaxed(&slot->flags, 0u);
+    pl_store_relaxed(&slot->flags, PL_TAG(generation));
     pl_store_relaxed(&slot->started, plait_now());
     pl_store_relaxed(pl_heart_word(slot), 0u);
-    pl_store_relaxed(&slot->cancel, 0u);
-    pl_store_relaxed(&slot->cancel_seen, 0u);
-    pl_store_relaxed(&slot->cancel_undone, 0u);
+    pl_store_relaxed(&slot->cancel, PL_TAG(generation));
+    pl_store_relaxed(&slot->cancel_seen, PL_TAG(generation));
+    pl_store_relaxed(&slot->cancel_undone, PL_TAG(generation));
     pl_store_relaxed(&slot->waits_seq, 0u);
     pl_store_relaxed(&slot->waits_kind, 0u);
     pl_store_relaxed(&slot->waits_holder, 0u);
@@ -301,8 +301,9 @@ int pl_self_enter(void)
     bool main_thread = getpid() == gettid();
     pl_store_relaxed(&slot->kind, (uint32_t)(main_thread ? PLAIT_PROCESS : PLAIT_THREAD));
     pl_store_relaxed(&slot->parent, __atomic_load_n(&pl_fork_parent, __ATOMIC_RELAXED));
-    pl_store_relaxed(&slot->flags, (uint32_t)(PL_FLAG_FOREIGN | PL_FLAG_DETACHED | PL_FLAG_DAEMON |
-                                              (main_thread ? PL_FLAG_MAIN : 0)));
+    pl_fetch_or_relaxed(&slot->flags,
+                        (uint32_t)(PL_FLAG_FOREIGN | PL_FLAG_DETACHED | PL_FLAG_DAEMON |
+                                   (main_thread ? PL_FLAG_MAIN : 0)));
     snprintf(name, sizeof name, main_thread ? "MainThread" : "Dummy-%u", pl_slot_id(slot));
     pl_name_set(slot, name);
     pl_slot_enter(slot, pl_load_relaxed(&slot->life));

@@ -43,6 +43,12 @@ enum pl_ending {
     PL_END_KILLED = 3,   /* by signal `signal` */
 };
 
+/* Words that others change while they hold no more than a handle carry the generation in their upper half:
+ * who was held up until the slot serves another worker fails to change them. 65,536 starts in that slot
+ * would have to come in between to deceive it. */
+#define PL_TAG(generation) ((uint32_t)(generation) << 16)
+#define PL_TAG_MASK UINT32_C(0xffff0000)
+
 enum {
     PL_FLAG_DAEMON = 1,
     PL_FLAG_DETACHED = 2, /* nobody will join: the slot frees itself */
@@ -105,16 +111,17 @@ struct pl_slot {
     int32_t tid;           /* atomic: the worker writes */
     uint64_t birth;        /* start time of its process, as the kernel says; 0: not known. Atomic */
     int64_t started;       /* plait_now() */
-    uint32_t flags;        /* atomic: PL_FLAG_*; detaching sets bits */
+    uint32_t flags;        /* atomic: PL_FLAG_* and the generation's tag; detaching sets bits */
     uint32_t id;           /* generation and index as a lock word names them */
 
     /* The heart; see above. Locked by the worker, marked by the kernel. */
     _Alignas(8) pthread_mutex_t heart;
 
     /* Cancellation. */
-    _Alignas(64) uint32_t cancel; /* atomic: requests so far; anyone adds. Sleepers watch it */
-    uint32_t cancel_seen;         /* atomic: of these, delivered; the worker writes */
-    uint32_t cancel_undone;       /* atomic: of these, taken back by plait_uncancel; the worker */
+    _Alignas(
+        64) uint32_t cancel; /* atomic: requests so far, tagged; anyone adds. Sleepers watch it */
+    uint32_t cancel_seen;    /* atomic: of these, delivered, tagged too; the worker writes */
+    uint32_t cancel_undone;  /* atomic: of these, taken back by plait_uncancel; the worker */
 
     /* The wait, written by the worker while it sleeps, read by anyone (park/record.h). All atomic. */
     uint32_t

@@ -22,9 +22,7 @@ int plait_cancel(plait_worker worker)
 {
     struct pl_slot *slot;
     int rc = find_running(worker, &slot);
-    if (rc == 0)
-        pl_cancel_request(slot);
-    return rc;
+    return rc < 0 ? rc : pl_cancel_request(slot, worker.generation);
 }
 
 int plait_cancelling(void)

@@ -150,10 +150,10 @@ static int result_of(struct pl_slot *slot, uint32_t generation, plait_blame *ret
 static int join(struct pl_slot *slot, uint32_t generation, plait_blame *ret, struct pl_wait *wait)
 {
     int rc = wait_for_end(slot, generation, wait);
+    if (!is_still(slot, generation) && (rc == 0 || rc == PLAIT_ETIMEDOUT))
+        return PLAIT_ESTALE;
     if (rc < 0)
         return rc;
-    if (!is_still(slot, generation))
-        return PLAIT_ESTALE;
     rc = is_ours(slot) ? collect(slot, generation, wait) : learn_when_gone(slot, generation, wait);
     if (rc < 0)
         return rc;
@@ -193,13 +193,24 @@ int pl_worker_join_certainly(plait_worker worker, plait_blame *ret, int64_t dead
     return join_checked(worker, ret, &wait);
 }
 
+/* False: it is detached already, or the slot serves another by now. */
+static bool mark_detached(struct pl_slot *slot, uint32_t generation)
+{
+    uint32_t seen = pl_load_relaxed(&slot->flags);
+    do {
+        if ((seen & PL_TAG_MASK) != PL_TAG(generation) || (seen & PL_FLAG_DETACHED))
+            return false;
+    } while (!pl_cas_acq_rel(&slot->flags, &seen, seen | PL_FLAG_DETACHED));
+    return true;
+}
+
 int plait_detach(plait_worker worker)
 {
     if (!worker.slot)
         return PLAIT_EINVAL;
     struct pl_slot *slot = pl_slot_find(worker);
     if (!slot || pl_life_of(pl_load_acquire(&slot->life)) == PL_JOINED ||
-        (pl_fetch_or_acq_rel(&slot->flags, (uint32_t)PL_FLAG_DETACHED) & PL_FLAG_DETACHED))
+        !mark_detached(slot, worker.generation))
         return PLAIT_ESTALE;
     pl_slot_join(slot, worker.generation); /* if it has ended already */
     return 0;

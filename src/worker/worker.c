@@ -95,9 +95,9 @@ static int start(plait_worker *ret, int kind, plait_function *fn, void *arg, con
     struct pl_process_name self = pl_this_process();
     pl_store_relaxed(&slot->parent_birth, self.birth);
     pl_store_relaxed(&slot->parent_pid, self.pid);
-    pl_store_relaxed(&slot->flags, (uint32_t)((o->daemon ? PL_FLAG_DAEMON : 0) |
-                                              (o->detach ? PL_FLAG_DETACHED : 0) |
-                                              (kind == PLAIT_PROCESS ? PL_FLAG_MAIN : 0)));
+    pl_fetch_or_relaxed(&slot->flags, (uint32_t)((o->daemon ? PL_FLAG_DAEMON : 0) |
+                                                 (o->detach ? PL_FLAG_DETACHED : 0) |
+                                                 (kind == PLAIT_PROCESS ? PL_FLAG_MAIN : 0)));
     fill_name(slot, o->name);
     rc = fill_argument(slot, arg, o->arg_size);
     if (rc == 0)
