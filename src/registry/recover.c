@@ -79,34 +79,54 @@ static void wake_line(struct pl_slot *dead)
     }
 }
 
-/* If the dead one was just taking a debt: it is owed again, and what the taker's word says of it is the
- * same notification. */
-static bool give_debt_back(struct pl_debt *debt, uint32_t taker)
+/* Puts the notification that the dead one had in its hand into the debt, once, however many recoverers
+ * die at it: the count and the dead one's name change in one step, and the name stays until its hand is
+ * known to be empty. False: the debt is on somebody else's account just now. */
+static bool pay_in(struct pl_debt *debt, uint32_t index, bool held)
+{
+    uint32_t owed = pl_load_acquire(&debt->owed), next;
+    do {
+        uint32_t account = PL_DEBT_ACCOUNT(owed);
+        if (account == index && (owed & PL_DEBT_PAID_IN))
+            return true; /* by one who died after it */
+        if (account != index && account != 0)
+            return !held;
+        if (account == 0 && !held)
+            return true;
+        next = ((owed & PL_DEBT_COUNT) + 1) | PL_DEBT_PAID_IN | index << 16;
+    } while (
+        !pl_cas_acq_rel(&debt->owed, &owed, next)); /* or it was taking one: it is owed again */
+    return true;
+}
+
+static void close_account(struct pl_debt *debt, uint32_t index)
 {
     uint32_t owed = pl_load_acquire(&debt->owed);
-    while (PL_DEBT_TAKER(owed) == taker)
-        if (pl_cas_acq_rel(&debt->owed, &owed, (owed & PL_DEBT_COUNT) + 1))
-            return true;
-    return false;
+    while (PL_DEBT_ACCOUNT(owed) == index)
+        if (pl_cas_acq_rel(&debt->owed, &owed, owed & PL_DEBT_COUNT))
+            return;
 }
 
 /* A waiter of a condition died. If it had a notification in its hand, that becomes a debt of the
  * condition, which the next to look pays out; in any case its place in the queue is void. */
-void pl_slot_settle(struct pl_slot *slot)
+bool pl_slot_settle(struct pl_slot *slot)
 {
     struct pl_debt *debt = pl_load_acquire(&slot->turn.debt);
+    uint32_t index = PL_ID_SLOT(pl_slot_id(slot));
     if (!debt || !pl_arena_holds(debt))
-        return;
+        return true;
     uint32_t word = PL_TURN_WAITING; /* against a notifier that takes it for alive still */
     bool held = !pl_cas_acq_rel(&slot->turn.word, &word, (uint32_t)PL_TURN_NONE) &&
                 word == PL_TURN_NOTIFIED;
-    if (!give_debt_back(debt, PL_ID_SLOT(pl_slot_id(slot))) && held)
-        pl_fetch_add_acq_rel(&debt->owed, 1u);
+    if (!pay_in(debt, index, held))
+        return false;
     pl_store_release(&slot->turn.word, (uint32_t)PL_TURN_NONE);
     pl_store_release(&debt->torn, 1u);
+    close_account(debt, index);
     if (pl_load_acquire(&debt->owed) & PL_DEBT_COUNT)
         wake_creditors(debt);
     pl_store_release(&slot->turn.debt, NULL);
+    return true;
 }
 
 /* Whether nobody is left who could be expected to join: the thread that started it may have ended
@@ -133,7 +153,10 @@ void pl_recover(struct pl_slot *slot)
         return;
     pl_slot_drop_argument(slot);
     pl_alloc_recover(pl_slot_id(slot));
-    pl_slot_settle(slot);
+    if (!pl_slot_settle(slot)) { /* whoever comes next goes on */
+        pl_store_release(&slot->recoverer, 0u);
+        return;
+    }
     wake_line(slot);
     wake_sleepers(&slot->waits_on);
     wake_sleepers(&slot->waking);

@@ -21,6 +21,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -317,7 +318,8 @@ void pl_slot_leave(enum pl_ending ending, int status)
     struct pl_slot *slot = pl_self.slot;
     pl_slot_drop_argument(slot);
     if (pl_load_relaxed(&slot->turn.debt)) /* exit() out of a wait, from a signal handler */
-        pl_slot_settle(slot);
+        while (!pl_slot_settle(slot))
+            sched_yield();
     pl_alloc_leave();
     pl_store_relaxed(&slot->status, status);
     pl_store_relaxed(&slot->ended, plait_now());

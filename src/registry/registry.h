@@ -67,13 +67,16 @@ enum {
  * holds the condition's lock. Atomic. */
 struct pl_debt {
     /* Low half: notifications whose receivers died before they could use them. High half: slot of the
-     * worker that is just taking one, so that taking is one step and a death in it is seen; or 0. */
+     * worker on whose account the count has just been changed, or 0: the worker that is taking one, or,
+     * with PL_DEBT_PAID_IN, the dead one from whom one has been taken over. So the change and the note of
+     * it are one step, and whoever goes on after a death does not make it twice. */
     uint32_t owed;
     uint32_t torn; /* a waiter died in the queue: its links are not to be trusted */
 };
 
-#define PL_DEBT_COUNT UINT32_C(0xffff)
-#define PL_DEBT_TAKER(owed) ((owed) >> 16)
+#define PL_DEBT_COUNT UINT32_C(0x7fff)
+#define PL_DEBT_PAID_IN UINT32_C(0x8000)
+#define PL_DEBT_ACCOUNT(owed) ((owed) >> 16)
 
 /* A place in a condition's queue; see sync/condition.c. A worker waits for one at a time. */
 struct pl_turn {
@@ -298,8 +301,9 @@ static inline bool pl_slot_is_alive(struct pl_slot *slot)
 
 /* --- recovery: recover.c --- */
 
-/* Gives back what a worker has in hand of a condition: its place in the queue, a notification. */
-void pl_slot_settle(struct pl_slot *slot);
+/* Gives back what a worker has in hand of a condition: its place in the queue, a notification. False:
+ * another worker's account is open just now; to be tried again. */
+bool pl_slot_settle(struct pl_slot *slot);
 
 /* Repairs what a dead worker left: allocator, wake-ups it owed or swallowed. Once per death, by one
  * of any number of callers; safe against the death of the recoverer. */

@@ -222,16 +222,16 @@ static int sleep_for_turn(plait_condition *c, struct pl_wait *wait)
 }
 
 /* A notification whose receiver died is ours, if there is one. With the lock held, so that only deaths
- * change the count meanwhile, and only upwards; whoever else stands there as the taker is dead. */
+ * change the count meanwhile, and only upwards; whoever else has an account open there is dead. */
 static bool take_debt(plait_condition *c)
 {
     uint32_t *owed = &debt_of(c)->owed, seen = pl_load_acquire(owed);
-    if (PL_DEBT_TAKER(seen)) {
-        pl_recover(pl_slot_at(PL_DEBT_TAKER(seen)));
+    if (PL_DEBT_ACCOUNT(seen)) {
+        pl_recover(pl_slot_at(PL_DEBT_ACCOUNT(seen)));
         seen = pl_load_acquire(owed);
     }
     do {
-        if (!(seen & PL_DEBT_COUNT) || PL_DEBT_TAKER(seen))
+        if (!(seen & PL_DEBT_COUNT) || PL_DEBT_ACCOUNT(seen))
             return false;
     } while (!pl_cas_acq_rel(owed, &seen, (seen - 1) | own_index() << 16));
     pl_store_release(&pl_self.slot->turn.word, (uint32_t)PL_TURN_NOTIFIED);

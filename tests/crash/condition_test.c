@@ -230,8 +230,7 @@ static void settle(void *world)
     int returned = count_returned(w), extra = returned - owed_to_survivors(w);
     int waited = plait_condition_notify_all(&w->c);
     int left = steps_hired() - returned - w->woken_by_death;
-    STEPS_EXPECT(extra == 0 || (extra == 1 && steps_recoverer_died()), "(%d returned for %d)",
-                 returned, owed_to_survivors(w));
+    STEPS_EXPECT(extra == 0, "(%d returned for %d)", returned, owed_to_survivors(w));
     STEPS_EXPECT(waited == left, "(%d in the queue, not %d)", waited, left);
     steps_deed();
     leave(w);
