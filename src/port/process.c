@@ -170,6 +170,15 @@ bool pl_process_lives(int pid, uint64_t birth)
     return lives;
 }
 
+/* To other users the kernel shows every status as 0. */
+static bool may_see_status(int pid)
+{
+    char path[40];
+    struct stat st;
+    snprintf(path, sizeof path, "/proc/%d", pid);
+    return geteuid() == 0 || (stat(path, &st) == 0 && st.st_uid == geteuid());
+}
+
 int pl_process_peek(int pid, uint64_t birth, int64_t patience, struct pl_process_end *ret)
 {
     char state;
@@ -183,6 +192,8 @@ int pl_process_peek(int pid, uint64_t birth, int64_t patience, struct pl_process
         return rc;
     if ((state != 'Z' && state != 'X') || (birth && birth != start))
         return -ESRCH;
+    if (status == 0 && !may_see_status(pid))
+        return -EACCES;
     *ret = (struct pl_process_end){
         .status = WIFEXITED(status) ? WEXITSTATUS(status) : 0,
         .signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0,
@@ -197,7 +208,7 @@ int pl_process_reap(int pid, uint64_t birth, struct pl_process_end *ret)
     struct rusage usage;
     if (!may_be_of(pid, birth))
         return -ECHILD;
-    int rc = wait_once(pid, WEXITED | WNOHANG, &info, &usage);
+    int rc = wait_once(pid, WEXITED | WNOHANG | WNOWAIT, &info, &usage);
     if (rc < 0)
         return rc;
     bool killed = info.si_code == CLD_KILLED || info.si_code == CLD_DUMPED;
@@ -212,6 +223,13 @@ int pl_process_reap(int pid, uint64_t birth, struct pl_process_end *ret)
         .max_rss = (int64_t)usage.ru_maxrss * 1024,
     };
     return 0;
+}
+
+void pl_process_collect(int pid)
+{
+    siginfo_t info;
+    struct rusage usage;
+    wait_once(pid, WEXITED | WNOHANG, &info, &usage);
 }
 
 bool pl_process_child_runs(int pid)

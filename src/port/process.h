@@ -13,9 +13,11 @@ struct pl_process_end {
     int64_t max_rss; /* bytes */
 };
 
-/* Collects a zombie child. 0 with *ret; -EAGAIN: it still runs; -ECHILD: not our child, or somebody
- * else collected it (then the pid may be a later process's, of another `birth`). */
+/* How a zombie child has ended. It stays one, so that others can still ask, until it is collected. 0 with
+ * *ret; -EAGAIN: it still runs; -ECHILD: not our child, or somebody else collected it (then the pid may
+ * be a later process's, of another `birth`). */
 int pl_process_reap(int pid, uint64_t birth, struct pl_process_end *ret);
+void pl_process_collect(int pid);
 
 /* Waits until a child is a zombie, at most until `deadline`. 0, -ETIMEDOUT, or -ENOSYS where pidfds
  * are not to be had: then poll pl_process_reap. */

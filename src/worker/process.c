@@ -184,8 +184,10 @@ int pl_child_reap(struct pl_slot *slot)
         pl_store_release(&slot->reaper, 0u);
         return rc;
     }
-    if (known)
+    if (known) { /* written down before the zombie goes, whom others may be asking */
         record_end(slot, &end);
+        pl_process_collect(pl_load_relaxed(&slot->pid));
+    }
     pl_child_finish(slot, generation);
     pl_store_release(&slot->reaper, PL_REAPED);
     return 0;
