@@ -155,6 +155,14 @@ static bool watch_more(struct pl_parked *node, struct pl_watch *list, int *n)
     return wait->naps == 0 || watch_processes(node, list, n);
 }
 
+/* The first nap. Most sleeps are over before it is, and watching one word costs the kernel half of what
+ * watching several does; so it is slept on the primitive's word alone. What else there is to watch waits for
+ * the nap's end; a request to stop, which also wakes the word, as a rule does not. */
+static bool is_short(const struct pl_wait *wait)
+{
+    return wait->naps == 0 && wait->n_others == 0 && wait->nap <= PL_FIRST_NAP;
+}
+
 static void thread_sleep(struct pl_parker *self, struct pl_parked *node, int64_t until)
 {
     (void)self;
@@ -162,6 +170,10 @@ static void thread_sleep(struct pl_parker *self, struct pl_parked *node, int64_t
     int n = 1;
     list[0] = node->shared ? (struct pl_watch){node->word, node->seen, true}
                            : (struct pl_watch){&node->woken, 0, false};
+    if (is_short(node->wait)) {
+        pl_futex_wait(list[0].word, list[0].seen, list[0].shared, until);
+        return;
+    }
     if (!watch_more(node, list, &n))
         return;
     if (n > 1 && pl_futex_wait_any(list, n, until) != -ENOSYS)
@@ -187,7 +199,7 @@ struct pl_parker pl_thread_parker = {thread_sleep, thread_wake};
 
 /* --- parking --- */
 
-void pl_wait_show(uint32_t *word, const struct pl_wait *wait)
+void pl_wait_show(uint32_t *word, const struct pl_wait *wait, int64_t now)
 {
     struct pl_slot *slot = pl_self.slot;
     uint32_t seq = pl_load_relaxed(&slot->waits_seq);
@@ -198,7 +210,7 @@ void pl_wait_show(uint32_t *word, const struct pl_wait *wait)
     pl_store_release(&slot->waits_firm, (uint32_t)wait->uncancellable);
     pl_store_release(&slot->waits_since, wait->began);
     pl_store_release(&slot->waits_until, wait->deadline);
-    pl_store_release(&slot->waits_looked, plait_now());
+    pl_store_release(&slot->waits_looked, now);
     pl_store_seq_cst(&slot->waits_on, word);
     pl_store_release(&slot->waits_seq, seq + 2);
 }
@@ -250,18 +262,20 @@ static bool note_deaths(const struct pl_parked *node)
     return any;
 }
 
-/* Sleeps once, and says why it woke: as pl_park. The wait is on record. */
-static int sleep_recorded(struct pl_parked *node)
+/* Sleeps once, and says why it woke: as pl_park. The wait is on record. The clock is asked no more often
+ * than it must: on virtual machines that may cost as much as the rest. */
+static int sleep_recorded(struct pl_parked *node, int64_t start)
 {
     struct pl_wait *wait = node->wait;
     bool chosen = sleep_once(node, wait->nap_end < wait->deadline ? wait->nap_end : wait->deadline);
+    int64_t now = plait_now();
     wait->slept = true;
+    wait->slept_for = now - start;
     if (note_deaths(node) || chosen || pl_load_relaxed(node->word) != node->seen)
         return 0;
     int rc = wait->uncancellable ? 0 : pl_cancel_take();
     if (rc < 0)
         return rc;
-    int64_t now = plait_now();
     if (now >= wait->nap_end) {
         rc = pl_deadlock_check(wait);
         after_nap(wait);
@@ -290,8 +304,8 @@ int pl_park(uint32_t *word, uint32_t seen, struct pl_wait *wait)
     node.parker = pl_self.parker ? pl_self.parker : &pl_thread_parker;
     node.wait = wait;
     node.n_watched = 0;
-    pl_wait_show(wait->shown ? wait->shown : word, wait);
-    rc = sleep_recorded(&node);
+    pl_wait_show(wait->shown ? wait->shown : word, wait, now);
+    rc = sleep_recorded(&node, now);
     pl_wait_hide();
     return rc;
 }

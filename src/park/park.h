@@ -21,7 +21,7 @@
 #include "registry/registry.h"
 
 /* ns after which a sleeper first looks around by itself, and then; later naps are longer. */
-enum { PL_FIRST_NAP = 1000 * 1000, PL_SECOND_NAP = 20 * 1000 * 1000 };
+enum { PL_FIRST_NAP = 500 * 1000, PL_SECOND_NAP = 20 * 1000 * 1000 };
 
 /* Workers whose deaths one sleeper can watch at once, besides the holder. */
 enum { PL_WATCH_MOST = 124 };
@@ -61,6 +61,7 @@ struct pl_wait {
     int n_others;
     bool uncancellable; /* finish the wait whatever is asked (taking a lock back) */
     bool slept;         /* out: pl_park has slept in this wait */
+    int64_t slept_for;  /* out: ns, the last time; what pl_spin_slept wants to know */
     int64_t began;      /* out: when it first parked; 0 before */
     int64_t nap;        /* length of the next nap; grows */
     int64_t nap_end;    /* when the current one ends; 0: none is begun */
@@ -117,7 +118,7 @@ void pl_wait_renew(struct pl_wait *wait);
 
 /* Writes into the registry that this worker waits for the word; that it does so no longer. For waits
  * that cannot be made by pl_park. */
-void pl_wait_show(uint32_t *word, const struct pl_wait *wait);
+void pl_wait_show(uint32_t *word, const struct pl_wait *wait, int64_t now);
 void pl_wait_hide(void);
 
 /* A request to stop that is not delivered yet: takes it and says PLAIT_ECANCELED, else 0. */

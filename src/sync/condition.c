@@ -210,11 +210,10 @@ static int sleep_for_turn(plait_condition *c, struct pl_wait *wait)
     while (!is_notified()) {
         if (pl_spin(&spin))
             continue;
-        int64_t start = plait_now();
         int rc = pl_park(word, PL_TURN_WAITING, wait);
         if (rc < 0)
             return rc;
-        pl_spin_slept(plait_now() - start);
+        pl_spin_slept(wait->slept_for);
         if ((pl_load_acquire(&debt_of(c)->owed) & PL_DEBT_COUNT) || is_lock_orphaned(c))
             return 0;
     }

@@ -92,10 +92,9 @@ static int sleep_on(plait_event *event, uint32_t first, struct pl_wait *wait)
             return 0;
         seen |= EVENT_WAITERS;
     }
-    int64_t start = plait_now();
     int rc = pl_park(&event->word_, seen, wait);
     if (rc == 0)
-        pl_spin_slept(plait_now() - start);
+        pl_spin_slept(wait->slept_for);
     return rc;
 }
 

@@ -159,10 +159,9 @@ static int sleep_in_line(plait_lock *lock, uint32_t holder, struct pl_wait *wait
     wait->holder =
         holder && !pl_is_dead(holder) ? holder : 0; /* the first in line sees to a dead one */
     wait->shown = &lock->word_;
-    int64_t start = plait_now();
     int rc = pl_park(word, WAITING, wait);
     if (rc == 0)
-        pl_spin_slept(plait_now() - start);
+        pl_spin_slept(wait->slept_for);
     return rc;
 }
 

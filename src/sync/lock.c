@@ -24,7 +24,7 @@
 
 #include <limits.h>
 
-/* Whether this wait has been so long (1 ms) that it may shut newcomers out. */
+/* Whether this wait has been so long that it may shut newcomers out. */
 static bool is_hungry(const struct pl_wait *wait)
 {
     return wait->slept && plait_now() - wait->began >= PL_FIRST_NAP;
@@ -92,10 +92,9 @@ static int sleep_on(plait_lock *lock, uint32_t seen, struct pl_wait *wait)
     if (flagged != seen && !pl_cas_relaxed(&lock->word_, &seen, flagged))
         return 0;
     wait->holder = flagged & PL_ID_MASK;
-    int64_t start = plait_now();
     int rc = pl_park(&lock->word_, flagged, wait);
     if (rc == 0)
-        pl_spin_slept(plait_now() - start);
+        pl_spin_slept(wait->slept_for);
     return rc;
 }
 

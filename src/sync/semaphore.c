@@ -57,10 +57,9 @@ static int sleep_on(plait_semaphore *semaphore, struct pl_wait *wait)
         return 0;
     if (!(seen & SEM_WAITERS) && !pl_cas_relaxed(&semaphore->word_, &seen, SEM_WAITERS))
         return 0;
-    int64_t start = plait_now();
     int rc = pl_park(&semaphore->word_, SEM_WAITERS, wait);
     if (rc == 0)
-        pl_spin_slept(plait_now() - start);
+        pl_spin_slept(wait->slept_for);
     return rc;
 }
 

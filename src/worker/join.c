@@ -67,8 +67,8 @@ static int wait_for_zombie(struct pl_slot *slot, const struct pl_wait *wait)
 {
     enum { LOOK_EVERY = 20 * 1000 * 1000 };
     int saved = errno;
-    int64_t look = plait_now() + LOOK_EVERY;
-    pl_wait_show(pl_life_word(slot), wait);
+    int64_t now = plait_now(), look = now + LOOK_EVERY;
+    pl_wait_show(pl_life_word(slot), wait, now);
     int rc =
         pl_process_wait(pl_load_acquire(&slot->pid), look < wait->deadline ? look : wait->deadline);
     if (rc == -ENOSYS)
