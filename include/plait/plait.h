@@ -13,6 +13,7 @@
 #include <plait/log.h>
 #include <plait/pool.h>
 #include <plait/rlock.h>
+#include <plait/rwlock.h>
 #include <plait/semaphore.h>
 #include <plait/with.h>
 #include <plait/worker.h>

@@ -11,6 +11,8 @@
  *         return 0;                         // not acquired: this worker was asked to stop
  *     }
  *
+ * An rwlock is held in one of two ways: PLAIT_WITH_READ(&rw), PLAIT_WITH_WRITE(&rw), else the same.
+ *
  * Waits without a timeout. If it cannot acquire, the block is skipped and `else`, if there is one,
  * runs. That happens when the worker is cancelled (the request then stays: the next blocking call
  * still returns PLAIT_ECANCELED) or on misuse (NULL). A child that is forked
@@ -23,6 +25,7 @@
 #include <plait/condition.h>
 #include <plait/lock.h>
 #include <plait/rlock.h>
+#include <plait/rwlock.h>
 #include <plait/semaphore.h>
 #include <stdint.h>
 
@@ -41,6 +44,8 @@ PLAIT_API struct plait_with_ plait_with_lock_(plait_lock *lock);
 PLAIT_API struct plait_with_ plait_with_rlock_(plait_rlock *rlock);
 PLAIT_API struct plait_with_ plait_with_semaphore_(plait_semaphore *semaphore);
 PLAIT_API struct plait_with_ plait_with_condition_(plait_condition *condition);
+PLAIT_API struct plait_with_ plait_with_read_(plait_rwlock *rw);
+PLAIT_API struct plait_with_ plait_with_write_(plait_rwlock *rw);
 PLAIT_API void plait_with_end_(struct plait_with_ *with);
 
 PLAIT_END_DECLS
@@ -73,11 +78,13 @@ static inline struct plait_with_ plait_with_(plait_condition *x)
 #endif
 
 #define PLAIT_WITH_NAME_(a, b) a##b
-#define PLAIT_WITH_AS_(x, name)                                                                    \
-    for (struct plait_with_ name __attribute__((cleanup(plait_with_end_))) = plait_with_(x);       \
-         name.once; name.once = 0)                                                                 \
+#define PLAIT_WITH_AS_(begun, name)                                                                \
+    for (struct plait_with_ name __attribute__((cleanup(plait_with_end_))) = begun; name.once;     \
+         name.once = 0)                                                                            \
         if (name.held)
-#define PLAIT_WITH_UNIQUE_(x, n) PLAIT_WITH_AS_(x, PLAIT_WITH_NAME_(plait_with_, n))
-#define PLAIT_WITH(x) PLAIT_WITH_UNIQUE_(x, __COUNTER__)
+#define PLAIT_WITH_UNIQUE_(begun, n) PLAIT_WITH_AS_(begun, PLAIT_WITH_NAME_(plait_with_, n))
+#define PLAIT_WITH(x) PLAIT_WITH_UNIQUE_(plait_with_(x), __COUNTER__)
+#define PLAIT_WITH_READ(rw) PLAIT_WITH_UNIQUE_(plait_with_read_(rw), __COUNTER__)
+#define PLAIT_WITH_WRITE(rw) PLAIT_WITH_UNIQUE_(plait_with_write_(rw), __COUNTER__)
 
 #endif

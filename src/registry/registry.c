@@ -178,6 +178,16 @@ static struct pl_slot *find_free(void)
     return NULL;
 }
 
+/* First `lock`, by which others find it. */
+static void reset_readings(struct pl_slot *slot)
+{
+    for (int i = 0; i < PL_READINGS; i++) {
+        pl_store_release(&slot->reading[i].lock, UINT64_C(0));
+        pl_store_release(&slot->reading[i].word, 0u);
+        pl_store_relaxed(&slot->reading[i].gate, 0u);
+    }
+}
+
 static void reset(struct pl_slot *slot)
 {
     uint32_t index = (uint32_t)(((char *)slot - (char *)pl_slot_at(0)) / PL_SLOT_SIZE);
@@ -187,6 +197,7 @@ static void reset(struct pl_slot *slot)
     pl_store_relaxed(&slot->turn.word, (uint32_t)PL_TURN_NONE);
     pl_store_relaxed(&slot->place.line, NULL);
     pl_store_relaxed(&slot->place.word, 0u);
+    reset_readings(slot);
     pl_store_release(&slot->id, (generation << PL_ID_SLOT_BITS & PL_ID_MASK) | index);
     pl_store_relaxed(&slot->parent, pl_self.id);
     pl_store_relaxed(&slot->parent_pid, 0);

@@ -100,6 +100,16 @@ struct pl_place {
     uint64_t ticket; /* order of arrival. Atomic; the waiter, before `line` */
 };
 
+/* An rwlock that a worker reads or waits to read although all entries of the rwlock are taken; see
+ * sync/rwlock.c. The worker writes, unless said. */
+struct pl_reading {
+    uint64_t lock; /* which rwlock; lowest bit: it waits. A writer takes that bit off. Atomic */
+    uint32_t word; /* futex: the worker's id; a writer that sleeps on it adds a flag. Atomic */
+    uint32_t gate; /* as in struct plait_reader_. Atomic */
+};
+
+enum { PL_READINGS = 4 };
+
 struct pl_slot {
     /* generation << 32 | enum pl_life << 29 | claimer's id. Atomic; see the transitions in
      * registry.c. Joiners sleep on its low half. */
@@ -161,6 +171,8 @@ struct pl_slot {
     plait_function *function;
     void *argument;
     uint32_t owns_argument; /* atomic: the argument is a copy, with a tag before it */
+
+    _Alignas(64) struct pl_reading reading[PL_READINGS];
 };
 
 _Static_assert(sizeof(struct pl_slot) <= PL_SLOT_SIZE, "a slot fits its place");

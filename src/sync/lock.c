@@ -61,10 +61,19 @@ static bool take_spinning(plait_lock *lock, const struct pl_wait *wait)
     return false;
 }
 
-static bool is_elsewhere(const plait_lock *lock, uint32_t holder)
+static bool is_elsewhere(const void *where, uint32_t holder)
 {
-    return !pl_arena_holds(lock) &&
+    return !pl_arena_holds(where) &&
            pl_load_relaxed(&pl_slot_of(holder)->pid) != pl_load_relaxed(&pl_self.slot->pid);
+}
+
+int pl_holder_lost(const void *where, uint32_t holder)
+{
+    if (pl_is_dead(holder))
+        return 1;
+    if (!is_elsewhere(where, holder))
+        return 0;
+    return pl_mapping_is_shared(where) ? PLAIT_EPRIVATE : 1;
 }
 
 bool pl_lock_is_lost(const plait_lock *lock, uint32_t holder)
@@ -199,6 +208,11 @@ int plait_lock_acquire(plait_lock *lock, int64_t timeout)
                          1))
         return 0;
     return pl_lock_acquire_as(lock, PL_WAIT_LOCK, timeout, PL_SITE());
+}
+
+int pl_lock_acquire_within(plait_lock *lock, struct pl_wait *wait)
+{
+    return acquire_slow(lock, wait);
 }
 
 int pl_lock_acquire_certainly(plait_lock *lock, enum pl_wait_kind kind)

@@ -57,4 +57,14 @@ int pl_fair_acquire(plait_lock *lock, struct pl_wait *wait);
 /* Calls the first in the line of a free lock. False: there is none. */
 bool pl_fair_call(plait_lock *lock);
 
+/* Takes the lock within a wait that has begun, whatever its kind: 0, PLAIT_OWNER_DIED, or why not.
+ * Requires: the caller is registered. */
+struct pl_wait;
+int pl_lock_acquire_within(plait_lock *lock, struct pl_wait *wait);
+
+/* Whether the worker that a word at `where` names is gone for this process: dead, or the word is a copy
+ * that fork made of one in another process. 1: gone; 0: it lives; PLAIT_EPRIVATE: it lives in another
+ * process, and the memory is shared without our knowing. */
+int pl_holder_lost(const void *where, uint32_t holder);
+
 #endif

@@ -66,6 +66,26 @@ static void end_condition(void *condition)
     plait_condition_release(condition);
 }
 
+static void end_read(void *rw)
+{
+    plait_rwlock_release_read(rw);
+}
+
+struct plait_with_ plait_with_read_(plait_rwlock *rw)
+{
+    return begun(rw, end_read, plait_rwlock_acquire_read(rw, PLAIT_FOREVER));
+}
+
+static void end_write(void *rw)
+{
+    plait_rwlock_release_write(rw);
+}
+
+struct plait_with_ plait_with_write_(plait_rwlock *rw)
+{
+    return begun(rw, end_write, plait_rwlock_acquire_write(rw, PLAIT_FOREVER));
+}
+
 struct plait_with_ plait_with_condition_(plait_condition *condition)
 {
     FROM_HERE(rc = plait_condition_acquire(condition, PLAIT_FOREVER));
