@@ -120,8 +120,8 @@ PLAIT_API int plait_rwlock_blame(plait_rwlock *rw, plait_blame *ret);
  * True of a moment past. Never blocks; anyone may call. */
 PLAIT_API plait_worker plait_rwlock_writer(const plait_rwlock *rw);
 
-/* How many workers are reading, each counted once however deep; 0 for NULL. A dead one counts
- * until the next writer comes by. True of a moment past. Never blocks; anyone may call. */
+/* How many living workers are reading, each counted once however deep; 0 for NULL. True of a moment
+ * past. Never blocks; anyone may call. */
 PLAIT_API int plait_rwlock_readers(const plait_rwlock *rw);
 
 PLAIT_END_DECLS

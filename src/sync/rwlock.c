@@ -847,7 +847,7 @@ int plait_rwlock_readers(const plait_rwlock *rw)
         return 0;
     for (int i = 0; i < PLAIT_RWLOCK_ENTRIES_; i++) {
         uint32_t id = pl_load_relaxed(&rw->readers_[i].id_) & ~WATCHED;
-        n += id && !(id & PENDING) && !is_among(rw, i, id);
+        n += id && !(id & PENDING) && !pl_is_dead(id) && !is_among(rw, i, id);
     }
     return pl_load_relaxed(&rw->overflow_) && pl_self_known() == 0 ? n + readers_in_records(rw) : n;
 }
