@@ -44,23 +44,21 @@
 
 PLAIT_BEGIN_DECLS
 
-/* An entry: one reader. See src/sync/rwlock.c. */
+/* An entry: one reader. `id_` is claimed by any worker and freed by its owner; see src/sync/rwlock.c. */
 struct plait_reader_ {
-    uint32_t
-        id_; /* whose it is, and two flags; 0: free. Any worker claims it, its owner frees it */
-    uint32_t
-        gate_; /* while it reads: how deep. While it sleeps: the id of the writer it waits for */
+    uint32_t gate_; /* while it reads: how deep; while it sleeps: the writer it waits for */
+    uint32_t id_;   /* whose entry, and two flags; 0: free */
 };
 
 enum { PLAIT_RWLOCK_ENTRIES_ = 16 };
 
 typedef struct plait_rwlock {
-    uint32_t word_;   /* the writer's id and three flags */
-    uint32_t inside_; /* the id of the writer that may have changed something; the writer writes */
-    uint32_t died_; /* id of the last writer that died inside, until asked for; the writer writes */
-    uint32_t overflow_;  /* readers may be written down in the registry */
-    plait_lock queue_;   /* writers that have to wait; its holder is the next */
-    uint32_t apart_[10]; /* so that readers that only look at the word do not meet those below */
+    uint32_t inside_;    /* id of the writer that may have changed something; the writer writes */
+    uint32_t died_;      /* id of the last that died so, until asked for; the writer writes */
+    uint32_t overflow_;  /* readers may be written down in the registry; any worker */
+    plait_lock queue_;   /* the writers that have to wait; its holder is the next */
+    uint32_t word_;      /* the writer's id and three flags; any worker */
+    uint32_t apart_[10]; /* so that readers, who look at the word, do not meet here */
     struct plait_reader_ readers_[PLAIT_RWLOCK_ENTRIES_];
 } plait_rwlock;
 

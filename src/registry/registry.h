@@ -104,8 +104,8 @@ struct pl_place {
  * sync/rwlock.c. The worker writes, unless said. */
 struct pl_reading {
     uint64_t lock; /* which rwlock; lowest bit: it waits. A writer takes that bit off. Atomic */
-    uint32_t word; /* futex: the worker's id; a writer that sleeps on it adds a flag. Atomic */
     uint32_t gate; /* as in struct plait_reader_. Atomic */
+    uint32_t word; /* futex: the worker's id; a writer that sleeps on it adds a flag. Atomic */
 };
 
 enum { PL_READINGS = 4 };

@@ -1109,16 +1109,23 @@ static int meet(void *arg, long i, long k)
 static void at_each_step_what_meets_a_wait_is_heard(void **state)
 {
     (void)state;
-    const struct t_setting *both[] = {&t_private_threads, &t_threads};
-    for (int n = 0; n < 6; n++) {
-        struct meeting *g = t_new(both[n % 2], sizeof *g);
-        met = n < 2 ? pass_read : pass_write;
-        g->by_writer = n < 4;
+    static const struct {
+        const struct t_setting *setting;
+        t_wait *call;
+        bool by_writer;
+    } cases[] = {{&t_private_threads, pass_read, true},
+                 {&t_threads, pass_read, true},
+                 {&t_threads, pass_write, true},
+                 {&t_private_threads, pass_write, false}};
+    for (size_t n = 0; n < sizeof cases / sizeof cases[0]; n++) {
+        struct meeting *g = t_new(cases[n].setting, sizeof *g);
+        met = cases[n].call;
+        g->by_writer = cases[n].by_writer;
         plait_worker holder = t_start_one(PLAIT_THREAD, obey, g);
         t_each_pair(meet, g);
         tell(g, 4);
         CHECK_EQ(t_join_one(holder), 0);
-        t_delete(both[n % 2], g);
+        t_delete(cases[n].setting, g);
     }
 }
 #endif
