@@ -443,6 +443,7 @@ SCENARIO(read_with_others) = {.name = "rwlock: read, a writer inside, others wai
                               TOLD};
 
 SCENARIO(read_old_kernel) = {.name = "rwlock: read, a writer inside, others wait, no futex_waitv",
+                             .stride = 5,
                              RWLOCK,
                              .setup = root_writes,
                              .first = WRITERS,
@@ -605,6 +606,7 @@ SCENARIO(end_writing_old_kernel) = {.name = "rwlock: end writing, readers wait, 
                                     TOLD};
 
 SCENARIO(time_out_reading) = {.name = "rwlock: time out, to read",
+                              .stride = 3,
                               RWLOCK,
                               .setup = root_writes,
                               .ahead = READERS,
@@ -616,6 +618,7 @@ SCENARIO(time_out_reading) = {.name = "rwlock: time out, to read",
                               TOLD};
 
 SCENARIO(time_out_let_in) = {.name = "rwlock: time out while let in to read",
+                             .stride = 3,
                              RWLOCK,
                              .setup = root_writes,
                              .act = read_within_2_ms,
@@ -654,6 +657,7 @@ SCENARIO(time_out_reader_leaves) = {.name = "rwlock: time out, to write, while t
                                     TOLD};
 
 SCENARIO(cancelled_reading) = {.name = "rwlock: cancelled, to read",
+                               .stride = 3,
                                RWLOCK,
                                .setup = root_writes,
                                .act = read_until_cancelled,
@@ -680,6 +684,7 @@ SCENARIO(write_from_dead) = {.name = "rwlock: write, the writer inside is dead",
                              .check = told_of_both};
 
 SCENARIO(read_from_dead) = {.name = "rwlock: read, the writer inside is dead",
+                            .stride = 3,
                             RWLOCK,
                             .setup = let_another_write_and_die,
                             .act = read_and_end,
@@ -706,6 +711,7 @@ SCENARIO(write_woken_by_writer) = {.name = "rwlock: write, woken by the writer's
                                    .check = told_of_both};
 
 SCENARIO(read_woken_by_writer) = {.name = "rwlock: read, woken by the writer's death",
+                                  .stride = 3,
                                   RWLOCK,
                                   .setup = let_another_write,
                                   .ahead = READERS,
@@ -717,6 +723,7 @@ SCENARIO(read_woken_by_writer) = {.name = "rwlock: read, woken by the writer's d
                                   .check = told_of_both};
 
 SCENARIO(write_woken_by_reader) = {.name = "rwlock: write, woken by the reader's death",
+                                   .stride = 3,
                                    RWLOCK,
                                    .setup = let_another_read,
                                    .act = write_it,
@@ -747,6 +754,7 @@ SCENARIO(crowd_end) = {.name = "rwlock: end reading in a crowd, writers wait",
                        TOLD};
 
 SCENARIO(crowd_wait) = {.name = "rwlock: read in a crowd, writers wait",
+                        .stride = 3,
                         RWLOCK,
                         .setup = root_fills_the_entries,
                         .first = WRITERS,
@@ -782,6 +790,7 @@ static void let_another_read_in_a_crowd(void *world)
 }
 
 SCENARIO(crowd_write) = {.name = "rwlock: write, a reader in the registry dies",
+                         .stride = 7,
                          RWLOCK,
                          .setup = let_another_read_in_a_crowd,
                          .act = write_it,
@@ -840,8 +849,8 @@ int main(void)
         STEPS_TEST(crowd_end),
         STEPS_TEST(crowd_wait),
         STEPS_TEST(crowd_write),
-        STEPS_STORES_TEST(read_with_others),
-        STEPS_STORES_TEST(write_behind_reader),
+        STEPS_STORES_TEST(read_woken_by_writer),
+        STEPS_STORES_TEST(write_woken_by_reader),
         STEPS_STORES_TEST(end_writing_readers),
         STEPS_STORES_TEST(end_reading_others),
         STEPS_STORES_TEST(time_out_writing),

@@ -20,9 +20,9 @@ struct member {
 
 struct world {
     plait_rwlock rw;
-    long a, b; /* plain, under the rwlock: equal, but in the middle of an update */
+    long a, b;   /* plain, under the rwlock: equal, but in the middle of an update */
     long rounds; /* for each member */
-    long told; /* deaths that writers were told of */
+    long told;   /* deaths that writers were told of */
     int stop;
     struct member members[MOST];
 };
@@ -164,8 +164,7 @@ static int go_in_if_in_time(void *arg)
         if (rc < 0)
             continue;
         write ? update(m, true) : look(m, true);
-        CHECK_RC(write ? plait_rwlock_release_write(&w->rw) : plait_rwlock_release_read(&w->rw),
-                 0);
+        CHECK_RC(write ? plait_rwlock_release_write(&w->rw) : plait_rwlock_release_read(&w->rw), 0);
     }
     return 0;
 }
@@ -233,8 +232,7 @@ static void check_gets_through(const struct t_setting *s, plait_function *others
                        : plait_rwlock_acquire_read(&w->rw, timeout),
                  0);
         write ? update(m, false) : look(m, false);
-        CHECK_RC(write ? plait_rwlock_release_write(&w->rw) : plait_rwlock_release_read(&w->rw),
-                 0);
+        CHECK_RC(write ? plait_rwlock_release_write(&w->rw) : plait_rwlock_release_read(&w->rw), 0);
     }
     TELL(w->stop, 1);
     t_join(&team);
@@ -324,8 +322,8 @@ static long kill_often(int n, long rounds)
     struct world *w = new_world(&t_mixed, seed);
     struct t_team team = {.n = n};
     for (int i = 0; i < n; i++)
-        team.workers[i] = t_start_one(i % 3 ? PLAIT_PROCESS : PLAIT_THREAD, live_in_danger,
-                                      &w->members[i]);
+        team.workers[i] =
+            t_start_one(i % 3 ? PLAIT_PROCESS : PLAIT_THREAD, live_in_danger, &w->members[i]);
     for (long i = 0; i < rounds; i++) {
         int victim = 1 + t_below(&seed, n - 1);
         victim -= victim % 3 == 0;

@@ -414,7 +414,8 @@ static void readers_asleep_get_in_before_the_next_writer(void **state)
         CHECK_EQ(plait_rwlock_readers(&l->box.rw), WAITERS);
         for (int i = 0; i < 2; i++)
             UNTIL_WAITS(team.workers[i], PL_WAIT_WRITE);
-        CHECK_RC(pass_read(&l->box.rw, PLAIT_NOWAIT), PLAIT_ETIMEDOUT); /* now it is a writer's turn */
+        CHECK_RC(pass_read(&l->box.rw, PLAIT_NOWAIT),
+                 PLAIT_ETIMEDOUT); /* now it is a writer's turn */
         TELL(l->box.go, 1);
         t_join(&team);
         for (int i = 0; i < 2; i++)
@@ -460,9 +461,8 @@ static int64_t release_to_all(bool by_writer)
                  0);
         teams[i].n = WAITERS;
         for (int k = 0; k < WAITERS; k++)
-            teams[i].workers[k] =
-                start_waiter(t_settings[i].kinds[k % 2], &b[i]->waiters[k],
-                             k % 2 == 0 ? pass_write : pass_read, &b[i]->rw);
+            teams[i].workers[k] = start_waiter(t_settings[i].kinds[k % 2], &b[i]->waiters[k],
+                                               k % 2 == 0 ? pass_write : pass_read, &b[i]->rw);
     }
     t_let_naps_grow();
     int64_t start = plait_now();
@@ -671,7 +671,8 @@ static void waits_end_by_time_and_cancellation_and_leave_no_trace(void **state)
     FOR_EACH_SETTING(s)
     for (int by_writer = 0; by_writer < 2; by_writer++) {
         struct box *b = t_new(s, sizeof *b);
-        plait_worker holder = by_writer ? start_writer(s->kinds[0], b) : start_reader(s->kinds[0], b);
+        plait_worker holder =
+            by_writer ? start_writer(s->kinds[0], b) : start_reader(s->kinds[0], b);
         check_waits(s, b, acquire_write);
         if (by_writer)
             check_waits(s, b, acquire_read);
