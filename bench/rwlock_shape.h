@@ -25,7 +25,7 @@ struct rwlock_work {
 };
 
 struct rwlock_kind {
-    struct lock_kind read, write;
+    const struct lock_kind *read, *write;
     void (*loop)(void *work, int which);
 };
 
@@ -56,27 +56,26 @@ BENCH_INLINE void rwlock_loop(struct rwlock_work *work, int which, lock_operatio
     {                                                                                              \
         rwlock_loop(work, which, acquire_read, release_read, acquire_write, release_write);        \
     }                                                                                              \
-    static const struct rwlock_kind id = {                                                         \
-        {make, id##_read_free, NULL}, {make, id##_write_free, id##_write_contended}, id##_loop};
+    static const struct rwlock_kind id = {&id##_read, &id##_write, id##_loop};
 
 static inline double rwlock_read_free(const struct bench_subject *self)
 {
-    return lock_free_of(&((const struct rwlock_kind *)self->what)->read, false);
+    return lock_free_of(((const struct rwlock_kind *)self->what)->read, false);
 }
 
 static inline double rwlock_read_shared_free(const struct bench_subject *self)
 {
-    return lock_free_of(&((const struct rwlock_kind *)self->what)->read, true);
+    return lock_free_of(((const struct rwlock_kind *)self->what)->read, true);
 }
 
 static inline double rwlock_write_free(const struct bench_subject *self)
 {
-    return lock_free_of(&((const struct rwlock_kind *)self->what)->write, false);
+    return lock_free_of(((const struct rwlock_kind *)self->what)->write, false);
 }
 
 static inline double rwlock_write_shared_free(const struct bench_subject *self)
 {
-    return lock_free_of(&((const struct rwlock_kind *)self->what)->write, true);
+    return lock_free_of(((const struct rwlock_kind *)self->what)->write, true);
 }
 
 static inline int64_t rwlock_run(void *arg, long n)
@@ -90,7 +89,7 @@ static inline double rwlock_curve(const struct bench_subject *self, bool mixed)
 {
     const struct rwlock_kind *kind = self->what;
     struct rwlock_work *work = bench_private(sizeof *work);
-    work->rw = kind->read.make(false);
+    work->rw = kind->read->make(false);
     work->workers = (int)self->x;
     work->mixed = mixed;
     work->loop = kind->loop;
@@ -110,7 +109,7 @@ static inline double rwlock_mixed_curve(const struct bench_subject *self)
 static inline double rwlock_write_contended(const struct bench_subject *self)
 {
     struct bench_subject as_lock = *self;
-    as_lock.what = &((const struct rwlock_kind *)self->what)->write;
+    as_lock.what = ((const struct rwlock_kind *)self->what)->write;
     return lock_contended(&as_lock);
 }
 
