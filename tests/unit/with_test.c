@@ -75,6 +75,42 @@ static void a_condition_lends_its_lock(void **state)
     assert_true(both_free());
 }
 
+static int read_within(plait_rwlock *rw, bool leave)
+{
+    PLAIT_WITH_READ(rw)
+    {
+        assert_int_equal(plait_rwlock_readers(rw), 1);
+        PLAIT_WITH_READ(rw)
+        assert_int_equal(plait_rwlock_readers(rw), 1);
+        if (leave)
+            return 1;
+    }
+    return 0;
+}
+
+static void an_rwlock_is_held_to_read_or_to_write(void **state)
+{
+    (void)state;
+    plait_rwlock rw = {0};
+    int refused = 0;
+    assert_int_equal(read_within(&rw, true), 1);
+    assert_int_equal(plait_rwlock_readers(&rw), 0);
+    assert_int_equal(read_within(&rw, false), 0);
+    PLAIT_WITH_WRITE(&rw)
+    {
+        assert_true(plait_same(plait_rwlock_writer(&rw), plait_self()));
+        PLAIT_WITH_READ(&rw)
+        fail();
+        else refused++;
+        PLAIT_WITH_WRITE(&rw)
+        fail();
+        else refused++;
+    }
+    assert_int_equal(refused, 2);
+    CHECK_RC(plait_rwlock_acquire_write(&rw, PLAIT_NOWAIT), 0);
+    CHECK_RC(plait_rwlock_release_write(&rw), 0);
+}
+
 static void blocks_nest(void **state)
 {
     (void)state;
@@ -456,6 +492,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(one_statement_needs_no_braces),
         cmocka_unit_test(a_semaphore_gives_a_permit_for_the_block),
         cmocka_unit_test(a_condition_lends_its_lock),
+        cmocka_unit_test(an_rwlock_is_held_to_read_or_to_write),
         cmocka_unit_test(blocks_nest),
         cmocka_unit_test(the_expression_is_evaluated_once),
         cmocka_unit_test(return_releases),
