@@ -25,14 +25,14 @@
  * all readers until one has. plait_rwlock_blame says who it was. SIGSTOP is not a death.
  *
  * Limits: a worker may read 65535 deep, and 4 rwlocks at once that have more than 16 other readers
- * each; past that, PLAIT_EAGAIN. A private rwlock that a fork copied while held: whoever held it or waited for it lives in the
- * other process and is gone for the child, the forking thread included; a writer among them counts as
- * dead. One in shared memory that is not the arena's: PLAIT_EPRIVATE, as far as is noticed (see lock.h).
+ * each; past that, PLAIT_EAGAIN. A private rwlock that a fork copied while held: whoever held it or
+ * waited for it lives in the other process and is gone for the child, the forking thread included; a
+ * writer among them counts as dead. In shared memory that is not the arena's: PLAIT_EPRIVATE, as far
+ * as is noticed (see lock.h).
  *
- * Why this shape: readers are counted elsewhere, but a count cannot tell who is missing when one dies; so
- * each reader writes its name into an entry of the rwlock, different readers on different cache
- * lines as a rule, hence the 192 bytes. Use it where reading takes long; where it takes some 100 ns a
- * plait_lock is as good.
+ * Why this shape: a count of readers cannot tell who is missing when one dies; so each reader writes
+ * its name into an entry of the rwlock, different readers on different cache lines as a rule, hence
+ * the 192 bytes. Use it where reading takes long or readers are many; else a plait_lock is as good.
  * Python's counterpart: none. */
 #ifndef PLAIT_RWLOCK_H
 #define PLAIT_RWLOCK_H
@@ -44,7 +44,7 @@
 
 PLAIT_BEGIN_DECLS
 
-/* An entry: one reader. `id_` is claimed by any worker and freed by its owner; see src/sync/rwlock.c. */
+/* An entry: one reader. Any worker claims it, its owner frees it; see src/sync/rwlock.c. */
 struct plait_reader_ {
     uint32_t gate_; /* while it reads: how deep; while it sleeps: the writer it waits for */
     uint32_t id_;   /* whose entry, and two flags; 0: free */
@@ -67,8 +67,8 @@ typedef struct plait_rwlock_options {
     int reserved; /* must be 0 */
 } plait_rwlock_options;
 
-/* Makes an rwlock free, whatever its bytes were. Zeroed memory needs no init; NULL options are the default.
- * Requires: nobody uses it. Returns: 0, PLAIT_EINVAL (NULL, an unknown option). Never blocks. */
+/* Makes an rwlock free, whatever its bytes were. Zeroed memory needs no init; NULL options are the
+ * default. Requires: nobody uses it. Returns: 0, PLAIT_EINVAL (NULL, an unknown option). Never blocks. */
 PLAIT_API int plait_rwlock_init(plait_rwlock *rw, const plait_rwlock_options *options);
 
 /* Lets the caller read, waiting while a writer is inside or the next. One that reads already gets in
