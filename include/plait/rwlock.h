@@ -75,7 +75,8 @@ PLAIT_API int plait_rwlock_init(plait_rwlock *rw, const plait_rwlock_options *op
  * at once, one level deeper.
  * Requires: memory that stays valid while anyone waits.
  * Returns: 0 (reads), PLAIT_OWNER_DIED (reads; a writer died inside, and no writer has been since),
- *   PLAIT_ETIMEDOUT, PLAIT_ECANCELED, PLAIT_EDEADLK (the caller is the writer), PLAIT_EINVAL (NULL,
+ *   PLAIT_ETIMEDOUT, PLAIT_ECANCELED, PLAIT_EDEADLK (the caller is the writer, or it would wait for
+ *   a worker that waits for it: deadlock.h), PLAIT_EINVAL (NULL,
  *   timeout below -1), PLAIT_EOVERFLOW (timeout too large), PLAIT_EAGAIN (see Limits), PLAIT_EPRIVATE
  *   (see Limits), and as registering may fail: PLAIT_EARENA, PLAIT_ENOMEM, PLAIT_EWORKERS. Negative:
  *   nothing has changed.
@@ -86,7 +87,8 @@ PLAIT_API int plait_rwlock_acquire_read(plait_rwlock *rw, int64_t timeout);
 /* Lets the caller write, waiting until no other writes or reads.
  * Requires: memory that stays valid while anyone waits.
  * Returns: 0 (writes), PLAIT_OWNER_DIED (writes; the last writer died inside), PLAIT_ETIMEDOUT,
- *   PLAIT_ECANCELED, PLAIT_EDEADLK (the caller reads or writes already), PLAIT_EINVAL (NULL, timeout
+ *   PLAIT_ECANCELED, PLAIT_EDEADLK (the caller reads or writes already, or it would wait for a worker
+ *   that waits for it: deadlock.h), PLAIT_EINVAL (NULL, timeout
  *   below -1), PLAIT_EOVERFLOW (timeout too large), PLAIT_EPRIVATE (see Limits), and as registering
  *   may fail: PLAIT_EARENA, PLAIT_ENOMEM, PLAIT_EWORKERS. Negative: nothing has changed.
  * Blocks: yes, cancellable. Who: threads, processes; not signal handlers; after fork, yes.

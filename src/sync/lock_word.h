@@ -59,7 +59,6 @@ bool pl_fair_call(plait_lock *lock);
 
 /* Takes the lock within a wait that has begun, whatever its kind: 0, PLAIT_OWNER_DIED, or why not.
  * Requires: the caller is registered. */
-struct pl_wait;
 int pl_lock_acquire_within(plait_lock *lock, struct pl_wait *wait);
 
 /* Whether the worker that a word at `where` names is gone for this process: dead, or the word is a copy

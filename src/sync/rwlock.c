@@ -70,8 +70,6 @@
 #define DEEP UINT32_C(0x80000000)
 enum { DEEPEST = 65535 };
 
-enum { PATIENCE = 1000 * 1000 }; /* as in lock.c */
-
 _Static_assert(sizeof(plait_rwlock) == 192, "three cache lines: the word, and two of entries");
 
 static uint32_t holder_of(uint32_t word)
@@ -622,9 +620,10 @@ static int go_inside(plait_rwlock *rw)
     return dead ? PLAIT_OWNER_DIED : 0;
 }
 
+/* Whether this wait has been so long (1 ms) that it may shut newcomers out. */
 static bool is_hungry(const struct pl_wait *wait)
 {
-    return wait->slept && plait_now() - wait->began >= PATIENCE;
+    return wait->slept && plait_now() - wait->began >= PL_FIRST_NAP;
 }
 
 /* Takes the word if it is free. `next`: the caller holds queue_. */
@@ -668,10 +667,6 @@ static int sleep_on_word(plait_rwlock *rw, struct pl_wait *wait)
     if (!holder_of(seen) || (marked != seen && !pl_cas_relaxed(&rw->word_, &seen, marked)))
         return 0;
     wait->holder = holder_of(marked);
-    if (wait->began == 0) /* wakes once to say that it is hungry, and sleeps on */
-        wait->nap = PATIENCE;
-    else if (wait->nap < PL_FIRST_NAP)
-        wait->nap = PL_FIRST_NAP;
     int64_t start = plait_now();
     int rc = pl_park(&rw->word_, marked, wait);
     if (rc == 0)

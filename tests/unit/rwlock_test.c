@@ -498,6 +498,67 @@ static void all_who_wait_get_through_at_once(void **state)
     t_check_at_once(last_reader_leaves);
 }
 
+/* --- rings --- */
+
+static void keep_quiet(const char *text, void *reports)
+{
+    (void)text;
+    COUNT(*(int *)reports);
+}
+
+/* Two workers, each holding what the other wants. */
+struct ring {
+    plait_rwlock rws[2];
+    bool reads, wants_to_read; /* how both hold the one and want the other */
+    int arrived, refused, reports;
+};
+
+struct ring_place {
+    struct ring *ring;
+    int i;
+};
+
+static int hold_one_and_want_the_other(void *arg)
+{
+    struct ring_place *place = arg;
+    struct ring *r = place->ring;
+    plait_rwlock *mine = &r->rws[place->i], *other = &r->rws[!place->i];
+    CHECK_RC((r->reads ? acquire_read : acquire_write)(mine, PLAIT_FOREVER), 0);
+    COUNT(r->arrived);
+    UNTIL(SEEN(r->arrived) == 2);
+    int rc = (r->wants_to_read ? pass_read : pass_write)(other, PLAIT_FOREVER);
+    CHECK(rc == 0 || rc == PLAIT_EDEADLK);
+    if (rc < 0)
+        COUNT(r->refused);
+    CHECK_RC((r->reads ? plait_rwlock_release_read : plait_rwlock_release_write)(mine), 0);
+    return 0;
+}
+
+static void a_ring_of_workers_is_undone_by_refusing_one(void **state)
+{
+    (void)state;
+    FOR_EACH_SETTING(s)
+    for (int k = 0; k < 3; k++) {
+        struct ring *r = t_new(s, sizeof *r);
+        struct ring_place *places = t_new(s, 2 * sizeof *places);
+        struct t_team team;
+        r->reads = k == 0;
+        r->wants_to_read = k == 1;
+        CHECK_EQ(plait_set_log(keep_quiet, &r->reports), 0);
+        for (int i = 0; i < 2; i++)
+            places[i] = (struct ring_place){r, i};
+        t_start_each(&team, s, 2, hold_one_and_want_the_other, places, sizeof *places);
+        t_join(&team);
+        CHECK_EQ(r->refused, 1);
+        CHECK_EQ(r->reports, 1);
+        for (int i = 0; i < 2; i++)
+            check_is_free(&r->rws[i]);
+        CHECK_EQ(plait_set_log(NULL, NULL), 0);
+        t_delete(s, places);
+        t_delete(s, r);
+    }
+}
+
 /* --- more readers than entries --- */
 
 /* More than a team: threads, at once in the same rwlock. */
@@ -1159,6 +1220,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(readers_asleep_get_in_before_the_next_writer),
         cmocka_unit_test(readers_are_in_when_release_write_returns),
         cmocka_unit_test(all_who_wait_get_through_at_once),
+        cmocka_unit_test(a_ring_of_workers_is_undone_by_refusing_one),
         cmocka_unit_test(more_than_100_read_at_once_and_a_writer_waits_for_all),
         cmocka_unit_test(more_than_100_asleep_get_in_before_the_next_writer),
         cmocka_unit_test(crowded_rwlocks_are_read_deep_and_up_to_4_at_once),
