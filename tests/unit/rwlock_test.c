@@ -425,6 +425,27 @@ static void readers_asleep_get_in_before_the_next_writer(void **state)
     }
 }
 
+/* Stopped when it is its turn, it cannot hurry: the others wait all the same, and readers need not. */
+static void a_writer_that_waited_long_is_served_before_other_writers(void **state)
+{
+    (void)state;
+    struct box *b = t_new(&t_processes, sizeof *b);
+    CHECK_RC(plait_rwlock_acquire_write(&b->rw, PLAIT_FOREVER), 0);
+    plait_worker old = start_waiter(PLAIT_PROCESS, &b->waiters[0], pass_write, &b->rw);
+    UNTIL(SEEN(b->rw.word_) & UINT32_C(0x20000000)); /* it has said so: RW_HUNGRY of rwlock.c */
+    UNTIL_WAITS(old, PL_WAIT_WRITE);
+    t_stop(old);
+    CHECK_RC(plait_rwlock_release_write(&b->rw), 0);
+    CHECK_RC(pass_write(&b->rw, PLAIT_NOWAIT), PLAIT_ETIMEDOUT);
+    CHECK_RC(pass_write(&b->rw, plait_ms(2)), PLAIT_ETIMEDOUT);
+    CHECK_RC(pass_read(&b->rw, PLAIT_NOWAIT), 0);
+    t_continue(old);
+    CHECK_EQ(t_join_one(old), 0);
+    CHECK_RC(b->waiters[0].rc, 0);
+    check_is_free(&b->rw);
+    t_delete(&t_processes, b);
+}
+
 /* Even from asleep: as soon as they are let in they count. */
 static void readers_are_in_when_release_write_returns(void **state)
 {
@@ -1218,6 +1239,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_writer_is_in_alone),
         cmocka_unit_test(a_waiting_writer_holds_up_new_readers),
         cmocka_unit_test(readers_asleep_get_in_before_the_next_writer),
+        cmocka_unit_test(a_writer_that_waited_long_is_served_before_other_writers),
         cmocka_unit_test(readers_are_in_when_release_write_returns),
         cmocka_unit_test(all_who_wait_get_through_at_once),
         cmocka_unit_test(a_ring_of_workers_is_undone_by_refusing_one),
