@@ -99,7 +99,7 @@ static uint32_t holder_of(const struct pl_wait_record *record)
     uint32_t word;
     if (record->kind == PL_WAIT_JOIN || !is_readable(record))
         return record->holder;
-    return pl_memory_peek(record->word, &word) ? word & PL_ID_MASK : 0;
+    return pl_memory_peek(record->word, &word) && !(word & record->unheld) ? word & PL_ID_MASK : 0;
 }
 
 /* Follows the chain from this worker. True: it came back. */

@@ -21,6 +21,7 @@ bool pl_wait_read(struct pl_slot *slot, struct pl_wait_record *ret)
         .seq = seq,
         .kind = kind,
         .holder = pl_load_acquire(&slot->waits_holder),
+        .unheld = pl_load_acquire(&slot->waits_unheld),
         .pid = pl_load_relaxed(&slot->pid),
         .word = pl_load_acquire(&slot->waits_on),
         .since = pl_load_acquire(&slot->waits_since),

@@ -208,6 +208,7 @@ void pl_wait_show(uint32_t *word, const struct pl_wait *wait, int64_t now)
     pl_store_release(&slot->waits_kind, (uint32_t)wait->kind);
     pl_store_release(&slot->waits_holder, wait->holder);
     pl_store_release(&slot->waits_firm, (uint32_t)wait->uncancellable);
+    pl_store_release(&slot->waits_unheld, wait->unheld);
     pl_store_release(&slot->waits_since, wait->began);
     pl_store_release(&slot->waits_until, wait->deadline);
     pl_store_release(&slot->waits_looked, now);

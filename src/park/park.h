@@ -56,6 +56,7 @@ struct pl_wait {
     enum pl_wait_kind kind;
     int64_t deadline;       /* absolute; PL_NEVER, or 0 in the past for a mere look */
     uint32_t holder;        /* id of the worker whose death must wake us; 0: nobody in particular */
+    uint32_t unheld;        /* bits of the word: if one is set, whom it names does not hold it */
     uint32_t *shown;        /* the word to put on record; NULL: the one slept on */
     const uint32_t *others; /* further ids whose death must wake us; n_others of them */
     int n_others;

@@ -11,7 +11,7 @@
 
 struct pl_wait_record {
     struct pl_slot *slot;
-    uint32_t id, seq, kind, holder;
+    uint32_t id, seq, kind, holder, unheld;
     int32_t pid;
     uint32_t *word;
     int64_t since, looked;

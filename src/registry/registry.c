@@ -215,6 +215,7 @@ static void reset(struct pl_slot *slot)
     pl_store_relaxed(&slot->waits_kind, 0u);
     pl_store_relaxed(&slot->waits_holder, 0u);
     pl_store_relaxed(&slot->waits_firm, 0u);
+    pl_store_relaxed(&slot->waits_unheld, 0u);
     pl_store_relaxed(&slot->waits_until, INT64_C(0));
     pl_store_relaxed(&slot->waits_looked, INT64_C(0));
     pl_store_relaxed(&slot->waits_on, NULL);

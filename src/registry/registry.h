@@ -105,7 +105,8 @@ struct pl_place {
 struct pl_reading {
     uint64_t lock; /* which rwlock; lowest bit: it waits. A writer takes that bit off. Atomic */
     uint32_t gate; /* as in struct plait_reader_. Atomic */
-    uint32_t word; /* futex: the worker's id; a writer that sleeps on it adds a flag. Atomic */
+    uint32_t word; /* futex: the worker's id and two flags, as in an entry. A writer that sleeps on
+                    * it sets one. Atomic */
 };
 
 enum { PL_READINGS = 4 };
@@ -142,6 +143,7 @@ struct pl_slot {
     uint32_t waits_kind;   /* enum pl_wait_kind; 0 when running */
     uint32_t waits_holder; /* id of the worker it waits for, 0 unknown */
     uint32_t waits_firm;   /* it cannot be asked to give up */
+    uint32_t waits_unheld; /* bits of the word: if one is set, whom it names does not hold it */
     uint32_t *waits_on;    /* the word, also of the last wait */
     uint32_t *waking;      /* a shared word whose sleepers it is about to wake */
     int64_t waits_since;   /* plait_now() */

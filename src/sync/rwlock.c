@@ -40,12 +40,14 @@
  *     it begins to leave. So whoever gets in and finds it set knows that its writer died inside.
  *     Only the next writer that gets in overwrites it.
  *   6 Each word that is slept on names the one that is waited for, and its heart is watched: the word
- *     and the gates the writer, the entries the reader.
+ *     and the gates the writer, the entries the reader. (With PENDING in an entry its reader holds
+ *     nothing: so the deadlock detector is told, or it would see a ring where a reader has left, come
+ *     again and waits, and the writer that it has woken has not run yet.)
  *
  * When the entries are all taken, a reader uses a record in its slot of the registry (struct pl_reading),
- * and sets overflow_ so that writers look there too. PENDING is there the lowest bit of `lock`: thus
+ * and sets overflow_ so that writers look there too. What counts there is the lowest bit of `lock`: thus
  * that bit and the rwlock change as one, and a writer cannot let in a reader that has turned to another
- * rwlock meanwhile. Dead workers' records are passed over; the next owner of the slot clears them.
+ * rwlock meanwhile. PENDING in its `word` follows when the reader runs. Dead workers' records are passed over; the next owner of the slot clears them.
  *
  * Ordering: R:rwlock.word in leave pairs with A:rwlock.word in both acquires: what a writer wrote is
  * seen by the next. R:rwlock.reader in release_read pairs with A:rwlock.reader in the writer's look at the
@@ -138,7 +140,7 @@ static void step_back(const struct place *p)
 {
     if (p->lock)
         pl_store_seq_cst(p->lock, p->key | 1);
-    rename_word(p->word, p->lock ? pl_self.id : pl_self.id | PENDING);
+    rename_word(p->word, pl_self.id | PENDING);
 }
 
 /* Reads -> free. */
@@ -160,8 +162,7 @@ static bool stop_waiting(const struct place *p, bool to_read)
         return pl_cas_seq_cst(p->word, &pending, to_read ? pl_self.id : 0u);
     if (!pl_cas_seq_cst(p->lock, &waiting, to_read ? p->key : 0))
         return false;
-    if (!to_read)
-        rename_word(p->word, 0);
+    rename_word(p->word, to_read ? pl_self.id : 0);
     return true;
 }
 
@@ -385,6 +386,14 @@ static int give_up_reading(const struct place *p, int why)
     return LET_IN;
 }
 
+/* A writer may be watching the word of a record already: it sleeps on. */
+static void note_let_in(const struct place *p)
+{
+    pl_store_relaxed(p->gate, 0u);
+    if (p->lock)
+        pl_fetch_and_acq_rel(p->word, ~PENDING);
+}
+
 /* With a place claimed as if it read: stays, or waits. */
 static int read_when_free(plait_rwlock *rw, const struct place *p, struct pl_wait *wait)
 {
@@ -404,7 +413,7 @@ static int read_when_free(plait_rwlock *rw, const struct place *p, struct pl_wai
         if (rc < 0)
             return rc;
         if (rc == LET_IN) {
-            pl_store_relaxed(p->gate, 0u);
+            note_let_in(p);
             return as_reader(rw);
         }
     }
@@ -503,8 +512,10 @@ static int sleep_on_reader(uint32_t *word, uint32_t seen, const struct place *re
     if (record && pl_load_seq_cst(record->lock) != record->key)
         return 0;
     wait->holder = holder_of(watched);
+    wait->unheld = PENDING;
     int64_t start = plait_now();
     int rc = pl_park(word, watched, wait);
+    wait->unheld = 0;
     if (rc == 0)
         pl_spin_slept(plait_now() - start);
     return rc;

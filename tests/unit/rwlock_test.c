@@ -580,6 +580,53 @@ static void a_ring_of_workers_is_undone_by_refusing_one(void **state)
     }
 }
 
+static int read_twice_in_turn(void *arg)
+{
+    struct box *b = arg;
+    CHECK_RC(plait_rwlock_acquire_read(&b->rw, PLAIT_FOREVER), 0);
+    TELL(b->in, 1);
+    UNTIL(SEEN(b->go));
+    CHECK_RC(plait_rwlock_release_read(&b->rw), 0);
+    CHECK_RC(plait_rwlock_acquire_read(&b->rw, PLAIT_FOREVER), 0);
+    return plait_rwlock_release_read(&b->rw);
+}
+
+/* The writer has been woken and does not run: by what it has put on record it waits for the reader, who
+ * waits for it. */
+static void check_no_ring(struct box *b)
+{
+    plait_worker reader = t_start_one(PLAIT_PROCESS, read_twice_in_turn, b);
+    UNTIL(SEEN(b->in));
+    if (b->rw.overflow_)
+        for (int i = 0; i < PLAIT_RWLOCK_ENTRIES_; i++)
+            CHECK_RC(plait_rwlock_release_read(&b->rw), 0);
+    plait_worker writer = start_waiter(PLAIT_PROCESS, &b->waiters[0], pass_write, &b->rw);
+    t_stop(writer);
+    TELL(b->go, 1);
+    UNTIL_WAITS(reader, PL_WAIT_READ);
+    t_sleep(plait_ms(100)); /* time enough for several looks for a deadlock */
+    t_continue(writer);
+    CHECK_EQ(t_join_one(writer), 0);
+    CHECK_RC(b->waiters[0].rc, 0);
+    CHECK_EQ(t_join_one(reader), 0);
+    check_is_free(&b->rw);
+}
+
+static void a_reader_that_comes_again_while_the_writer_is_stopped_is_no_ring(void **state)
+{
+    (void)state;
+    for (int crowded = 0; crowded < 2; crowded++) {
+        struct box *b = t_new(&t_processes, sizeof *b);
+        if (crowded) { /* the reader has to use the registry */
+            CHECK_RC(plait_rwlock_acquire_read(&b->rw, PLAIT_FOREVER), 0);
+            for (int i = 0; i < PLAIT_RWLOCK_ENTRIES_; i++)
+                b->rw.readers_[i].id_ = pl_self.id;
+        }
+        check_no_ring(b);
+        t_delete(&t_processes, b);
+    }
+}
+
 /* --- more readers than entries --- */
 
 /* More than a team: threads, at once in the same rwlock. */
@@ -1243,6 +1290,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(readers_are_in_when_release_write_returns),
         cmocka_unit_test(all_who_wait_get_through_at_once),
         cmocka_unit_test(a_ring_of_workers_is_undone_by_refusing_one),
+        cmocka_unit_test(a_reader_that_comes_again_while_the_writer_is_stopped_is_no_ring),
         cmocka_unit_test(more_than_100_read_at_once_and_a_writer_waits_for_all),
         cmocka_unit_test(more_than_100_asleep_get_in_before_the_next_writer),
         cmocka_unit_test(crowded_rwlocks_are_read_deep_and_up_to_4_at_once),
