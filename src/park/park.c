@@ -14,6 +14,7 @@
 
 #include "base/atomic.h"
 #include "base/clock.h"
+#include "base/model.h"
 #include "port/futex.h"
 
 #include <limits.h>
@@ -284,6 +285,11 @@ static int sleep_recorded(struct pl_parked *node, int64_t start)
     return rc < 0 ? rc : now >= wait->deadline ? PLAIT_ETIMEDOUT : 0;
 }
 
+static int64_t nap_end(int64_t now, int64_t nap)
+{
+    return pl_model && nap > pl_model->longest_nap ? PL_NEVER : now + nap;
+}
+
 int pl_park(uint32_t *word, uint32_t seen, struct pl_wait *wait)
 {
     int64_t now = plait_now();
@@ -295,7 +301,7 @@ int pl_park(uint32_t *word, uint32_t seen, struct pl_wait *wait)
     if (wait->began == 0)
         wait->began = now;
     if (wait->nap_end == 0)
-        wait->nap_end = now + wait->nap;
+        wait->nap_end = nap_end(now, wait->nap);
     struct pl_parked node;
     node.word = word;
     node.seen = seen;

@@ -3,6 +3,7 @@
 
 #include "base/atomic.h"
 #include "base/clock.h"
+#include "base/model.h"
 #include "base/panic.h"
 
 #include <linux/futex.h>
@@ -49,6 +50,8 @@ int pl_futex_wait(uint32_t *word, uint32_t seen, bool shared, int64_t deadline)
     struct timespec until = pl_timespec(deadline);
     int op = FUTEX_WAIT_BITSET | (shared ? 0 : FUTEX_PRIVATE_FLAG);
     PL_STEP("futex_wait", word);
+    if (pl_model)
+        return pl_model->wait(&(struct pl_watch){word, seen, shared}, 1, deadline);
     return woken_or_timed_out(futex_call(SYS_futex, word, op, seen,
                                          deadline == PL_NEVER ? NULL : &until, NULL,
                                          (long)FUTEX_BITSET_MATCH_ANY));
@@ -65,6 +68,8 @@ int pl_futex_wait_any(const struct pl_watch *watch, int n, int64_t deadline)
                                  .flags = WAITV_U32 | (watch[i].shared ? 0 : WAITV_PRIVATE)};
     struct timespec until = pl_timespec(deadline);
     PL_STEP("futex_wait", watch[0].word);
+    if (pl_model)
+        return pl_model->wait(watch, n, deadline);
     long rc = futex_call(SYS_futex_waitv, list, n, 0, deadline == PL_NEVER ? NULL : &until,
                          (void *)(intptr_t)CLOCK_MONOTONIC, 0);
     /* A seccomp filter answers EPERM where an old kernel answers ENOSYS. */
@@ -79,6 +84,8 @@ int pl_futex_wake(uint32_t *word, int n, bool shared)
 {
     int op = FUTEX_WAKE | (shared ? 0 : FUTEX_PRIVATE_FLAG);
     PL_STEP("futex_wake", word);
+    if (pl_model)
+        return pl_model->wake(word, n);
     long rc = futex_call(SYS_futex, word, op, n, NULL, NULL, 0);
     return rc < 0 ? 0 : (int)rc;
 }
