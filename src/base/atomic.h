@@ -19,58 +19,66 @@
 /* Set by a harness; NULL does nothing. `what` is the operation's name, `word` its address. */
 extern void (*pl_step_hook)(const char *what, const void *word);
 #define PL_STEP(what, p) (pl_step_hook ? pl_step_hook((what), (const void *)(p)) : (void)0)
+/* The hook comes after the value, which may contain steps of its own. */
+#define PL_STEP_WITH(what, p, v)                                                                   \
+    ({                                                                                             \
+        __auto_type pl_value_ = (v);                                                               \
+        PL_STEP(what, p);                                                                          \
+        pl_value_;                                                                                 \
+    })
 #else
 #define PL_STEP(what, p) ((void)0)
+#define PL_STEP_WITH(what, p, v) (v)
 #endif
 
 #define pl_load_relaxed(p) (PL_STEP("load", p), __atomic_load_n((p), __ATOMIC_RELAXED))
 #define pl_load_acquire(p) (PL_STEP("load", p), __atomic_load_n((p), __ATOMIC_ACQUIRE))
 #define pl_load_seq_cst(p) (PL_STEP("load", p), __atomic_load_n((p), __ATOMIC_SEQ_CST))
 
-#define pl_store_relaxed(p, v) (PL_STEP("store", p), __atomic_store_n((p), (v), __ATOMIC_RELAXED))
-#define pl_store_release(p, v) (PL_STEP("store", p), __atomic_store_n((p), (v), __ATOMIC_RELEASE))
-#define pl_store_seq_cst(p, v) (PL_STEP("store", p), __atomic_store_n((p), (v), __ATOMIC_SEQ_CST))
+#define pl_store_relaxed(p, v) __atomic_store_n((p), PL_STEP_WITH("store", p, v), __ATOMIC_RELAXED)
+#define pl_store_release(p, v) __atomic_store_n((p), PL_STEP_WITH("store", p, v), __ATOMIC_RELEASE)
+#define pl_store_seq_cst(p, v) __atomic_store_n((p), PL_STEP_WITH("store", p, v), __ATOMIC_SEQ_CST)
 
 #define pl_exchange_acquire(p, v)                                                                  \
-    (PL_STEP("exchange", p), __atomic_exchange_n((p), (v), __ATOMIC_ACQUIRE))
+    __atomic_exchange_n((p), PL_STEP_WITH("exchange", p, v), __ATOMIC_ACQUIRE)
 #define pl_exchange_release(p, v)                                                                  \
-    (PL_STEP("exchange", p), __atomic_exchange_n((p), (v), __ATOMIC_RELEASE))
+    __atomic_exchange_n((p), PL_STEP_WITH("exchange", p, v), __ATOMIC_RELEASE)
 #define pl_exchange_acq_rel(p, v)                                                                  \
-    (PL_STEP("exchange", p), __atomic_exchange_n((p), (v), __ATOMIC_ACQ_REL))
+    __atomic_exchange_n((p), PL_STEP_WITH("exchange", p, v), __ATOMIC_ACQ_REL)
 
 /* Compare and swap: true if *p was *expected and now is v; else *expected is what *p was. The order
  * named is that of success; failure is relaxed, except for seq_cst, where it is acquire. */
 #define pl_cas_relaxed(p, expected, v)                                                             \
-    (PL_STEP("cas", p),                                                                            \
-     __atomic_compare_exchange_n((p), (expected), (v), false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+    __atomic_compare_exchange_n((p), (expected), PL_STEP_WITH("cas", p, v), false,                 \
+                                __ATOMIC_RELAXED, __ATOMIC_RELAXED)
 #define pl_cas_acquire(p, expected, v)                                                             \
-    (PL_STEP("cas", p),                                                                            \
-     __atomic_compare_exchange_n((p), (expected), (v), false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+    __atomic_compare_exchange_n((p), (expected), PL_STEP_WITH("cas", p, v), false,                 \
+                                __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)
 #define pl_cas_release(p, expected, v)                                                             \
-    (PL_STEP("cas", p),                                                                            \
-     __atomic_compare_exchange_n((p), (expected), (v), false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+    __atomic_compare_exchange_n((p), (expected), PL_STEP_WITH("cas", p, v), false,                 \
+                                __ATOMIC_RELEASE, __ATOMIC_RELAXED)
 #define pl_cas_acq_rel(p, expected, v)                                                             \
-    (PL_STEP("cas", p),                                                                            \
-     __atomic_compare_exchange_n((p), (expected), (v), false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+    __atomic_compare_exchange_n((p), (expected), PL_STEP_WITH("cas", p, v), false,                 \
+                                __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)
 #define pl_cas_seq_cst(p, expected, v)                                                             \
-    (PL_STEP("cas", p),                                                                            \
-     __atomic_compare_exchange_n((p), (expected), (v), false, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE))
+    __atomic_compare_exchange_n((p), (expected), PL_STEP_WITH("cas", p, v), false,                 \
+                                __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE)
 
 /* Each returns the value before. */
 #define pl_fetch_add_relaxed(p, v)                                                                 \
-    (PL_STEP("fetch_add", p), __atomic_fetch_add((p), (v), __ATOMIC_RELAXED))
+    __atomic_fetch_add((p), PL_STEP_WITH("fetch_add", p, v), __ATOMIC_RELAXED)
 #define pl_fetch_add_acq_rel(p, v)                                                                 \
-    (PL_STEP("fetch_add", p), __atomic_fetch_add((p), (v), __ATOMIC_ACQ_REL))
+    __atomic_fetch_add((p), PL_STEP_WITH("fetch_add", p, v), __ATOMIC_ACQ_REL)
 #define pl_fetch_add_seq_cst(p, v)                                                                 \
-    (PL_STEP("fetch_add", p), __atomic_fetch_add((p), (v), __ATOMIC_SEQ_CST))
+    __atomic_fetch_add((p), PL_STEP_WITH("fetch_add", p, v), __ATOMIC_SEQ_CST)
 #define pl_fetch_or_relaxed(p, v)                                                                  \
-    (PL_STEP("fetch_or", p), __atomic_fetch_or((p), (v), __ATOMIC_RELAXED))
+    __atomic_fetch_or((p), PL_STEP_WITH("fetch_or", p, v), __ATOMIC_RELAXED)
 #define pl_fetch_or_acq_rel(p, v)                                                                  \
-    (PL_STEP("fetch_or", p), __atomic_fetch_or((p), (v), __ATOMIC_ACQ_REL))
+    __atomic_fetch_or((p), PL_STEP_WITH("fetch_or", p, v), __ATOMIC_ACQ_REL)
 #define pl_fetch_or_seq_cst(p, v)                                                                  \
-    (PL_STEP("fetch_or", p), __atomic_fetch_or((p), (v), __ATOMIC_SEQ_CST))
+    __atomic_fetch_or((p), PL_STEP_WITH("fetch_or", p, v), __ATOMIC_SEQ_CST)
 #define pl_fetch_and_acq_rel(p, v)                                                                 \
-    (PL_STEP("fetch_and", p), __atomic_fetch_and((p), (v), __ATOMIC_ACQ_REL))
+    __atomic_fetch_and((p), PL_STEP_WITH("fetch_and", p, v), __ATOMIC_ACQ_REL)
 
 /* Tells the processor that this is a spin loop. Not an ordering point. */
 static inline void pl_pause(void)

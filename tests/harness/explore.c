@@ -219,7 +219,6 @@ void explore_test(void **state)
     const char *schedule;
     if (!is_possible() || !is_asked_for(s->name, &schedule))
         skip();
-    struct explore_report report =
-        schedule ? explore_replay(s, schedule, true) : explore(s, false);
+    struct explore_report report = schedule ? explore_replay(s, schedule, true) : explore(s, false);
     conclude(s->name, &report);
 }

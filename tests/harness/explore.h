@@ -67,33 +67,33 @@ enum explore_memory { EXPLORE_BOTH, EXPLORE_ARENA, EXPLORE_PRIVATE };
 struct explore_scenario {
     const char *name;
     size_t world_size;
-    enum explore_memory memory; /* where the world lies; both: one after the other */
+    enum explore_memory memory;                /* where the world lies; both: one after the other */
     void (*run[EXPLORE_WORKERS])(void *world); /* worker a, b, c ...; up to the first NULL */
 
-    void (*setup)(void *world); /* the world is zeroed */
+    void (*setup)(void *world);  /* the world is zeroed */
     void (*always)(void *world); /* an invariant, asked before each step */
-    void (*check)(void *world); /* all have come to their ends */
+    void (*check)(void *world);  /* all have come to their ends */
 
-    int preemptions;    /* 0: three for two workers, else two. EXPLORE_NONE: none */
-    long random;        /* so many random runs instead (PCT); for what is too large to be tried wholly */
-    int changes;        /* random: changes of priority in a run; 0: three */
-    bool any_sleeper;   /* a wake-up may take any sleeper of the word, not the first only */
-    bool spurious;      /* a sleeper may wake for no reason, which counts as a preemption */
-    bool old_kernel;    /* as if the kernel had no futex_waitv */
+    int preemptions; /* 0: three for two workers, else two. EXPLORE_NONE: none */
+    long random; /* so many random runs instead (PCT); for what is too large to be tried wholly */
+    int changes; /* random: changes of priority in a run; 0: three */
+    bool any_sleeper;    /* a wake-up may take any sleeper of the word, not the first only */
+    bool spurious;       /* a sleeper may wake for no reason, which counts as a preemption */
+    bool old_kernel;     /* as if the kernel had no futex_waitv */
     int64_t longest_nap; /* ns; naps up to this length end, by which a lost wake-up is mended */
-    long longest;       /* steps after which a run counts as one that does not end; 0: 5000 */
+    long longest;        /* steps after which a run counts as one that does not end; 0: 5000 */
 };
 
 enum { EXPLORE_NONE = -1 };
 
 struct explore_report {
-    long runs, steps;   /* all together */
-    long longest;       /* steps of the longest run */
-    int preemptions;    /* up to so many; -1: at random */
-    int words;          /* used by two workers, changed by one */
-    uint64_t seed;      /* of random runs */
-    bool failed;        /* the search stops at the first failure */
-    char failure[512];  /* it, in words */
+    long runs, steps;    /* all together */
+    long longest;        /* steps of the longest run */
+    int preemptions;     /* up to so many; -1: at random */
+    int words;           /* used by two workers, changed by one */
+    uint64_t seed;       /* of random runs */
+    bool failed;         /* the search stops at the first failure */
+    char failure[512];   /* it, in words */
     char schedule[4096]; /* its run, to be repeated */
 };
 

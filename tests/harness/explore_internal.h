@@ -58,8 +58,8 @@ struct ex_context;
 struct ex_worker {
     struct ex_context *context;
     char *stack;
-    struct pl_self self;   /* pl_self while it does not run */
-    struct pl_slot fresh;  /* its entry as it was before the first run */
+    struct pl_self self;  /* pl_self while it does not run */
+    struct pl_slot fresh; /* its entry as it was before the first run */
     enum ex_state state;
     bool yields; /* until another has made a step */
 

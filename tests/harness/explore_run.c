@@ -353,8 +353,8 @@ static void make_context(int who)
 {
     struct ex_worker *w = &ex.workers[who];
     enum { PAGE = 65536 };
-    char *stack = mmap(NULL, EX_STACK + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                       -1, 0);
+    char *stack =
+        mmap(NULL, EX_STACK + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (stack == MAP_FAILED)
         abort();
     mprotect(stack, PAGE, PROT_NONE);
@@ -399,6 +399,7 @@ void ex_prepare(void)
     pl_self = main_self;
     ex.cur = -1;
     make_world();
+    pl_spin_slept(0); /* measures something, once per process, with the clock that is */
     if (ex.s->old_kernel)
         pl_futex_forget_waitv();
     model.longest_nap = ex.s->longest_nap;

@@ -26,7 +26,7 @@
 struct word {
     const void *at;
     uint8_t users, changers; /* a bit per worker */
-    bool known; /* a point, since the search with this budget began */
+    bool known;              /* a point, since the search with this budget began */
 };
 
 enum { WORDS = 1 << 14, POINTS_MOST = WORDS / 2 };
@@ -189,7 +189,8 @@ static int budget_of(const struct explore_scenario *s)
 {
     int n = s->preemptions == EXPLORE_NONE ? 0
             : s->preemptions               ? s->preemptions
-            : ex.n <= 2                    ? 3
+            : ex.n <= 2                    ? 5
+            : ex.n == 3                    ? 3
                                            : 2;
     return n + (scale() >= 5) + (scale() >= 50);
 }

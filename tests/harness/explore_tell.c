@@ -32,16 +32,18 @@ void explore_name(const void *start, size_t size, const char *text)
         names[n_names++] = (struct name){start, size, text};
 }
 
-#define SLOT(path) {offsetof(struct pl_slot, path), sizeof(((struct pl_slot *)0)->path), #path}
+#define SLOT(path)                                                                                 \
+    {                                                                                              \
+        offsetof(struct pl_slot, path), sizeof(((struct pl_slot *)0)->path), #path                 \
+    }
 static const struct {
     size_t offset, size;
     const char *text;
 } slot_fields[] = {
-    SLOT(life),         SLOT(kind),       SLOT(parent),        SLOT(pid),
-    SLOT(tid),          SLOT(birth),      SLOT(flags),         SLOT(id),
-    SLOT(heart),        SLOT(cancel),     SLOT(cancel_seen),   SLOT(cancel_undone),
-    SLOT(waits_kind),   SLOT(waits_on),   SLOT(waits_holder),  SLOT(waking),
-    SLOT(waits_since),  SLOT(turn.word),  SLOT(turn.debt),     SLOT(recoverer),
+    SLOT(life),        SLOT(kind),          SLOT(parent),     SLOT(pid),       SLOT(tid),
+    SLOT(birth),       SLOT(flags),         SLOT(id),         SLOT(heart),     SLOT(cancel),
+    SLOT(cancel_seen), SLOT(cancel_undone), SLOT(waits_kind), SLOT(waits_on),  SLOT(waits_holder),
+    SLOT(waking),      SLOT(waits_since),   SLOT(turn.word),  SLOT(turn.debt), SLOT(recoverer),
 };
 
 /* "w->lock.word_" is the world's lock.word_. */
