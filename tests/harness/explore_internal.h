@@ -61,7 +61,7 @@ struct ex_worker {
     struct pl_self self;  /* pl_self while it does not run */
     struct pl_slot fresh; /* its entry as it was before the first run */
     enum ex_state state;
-    bool yields; /* until another has made a step */
+    unsigned yields_to; /* a bit for each who is to make a step first */
 
     /* Asleep: */
     const struct pl_watch *watch;

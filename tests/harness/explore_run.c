@@ -119,30 +119,38 @@ void explore_fail(const char *file, int line, const char *format, ...)
 
 /* --- deciding --- */
 
-static bool is_able(int who, bool any_eager)
+static bool is_ready(int who)
+{
+    return ex.workers[who].state == EX_READY;
+}
+
+/* Who has yielded lets each of the others make a step before it is his turn again; out of turn he may
+ * come as a preemption only, or there would be no end of runs in which two yield to each other. */
+static bool is_eager(int who)
 {
     const struct ex_worker *w = &ex.workers[who];
-    return w->state == EX_READY && (!w->yields || !any_eager);
+    bool waits = false;
+    for (int i = 0; i < ex.n; i++)
+        waits |= (w->yields_to >> i & 1) && is_ready(i);
+    return is_ready(who) && !waits;
 }
 
 /* Who may run, the current one first; after `woken` costs nothing. How many. */
 static int add_runs(struct ex_option *options, int woken)
 {
-    bool any_eager = false;
+    bool any_eager = false, goes_on = ex.cur >= 0 && is_eager(ex.cur);
     int n = 0;
     for (int i = 0; i < ex.n; i++)
-        any_eager |= is_able(i, true);
-    bool goes_on = ex.cur >= 0 && is_able(ex.cur, true);
+        any_eager |= is_eager(i);
     if (goes_on)
         options[n++] = (struct ex_option){EX_RUN, ex.cur, 0};
     for (int k = 1; k <= ex.n; k++) {
-        int who = (ex.cur + k + ex.n) % ex.n;
-        if (ex.cur < 0)
-            who = k - 1;
-        if (is_able(who, any_eager) && !(goes_on && who == ex.cur))
-            options[n++] = (struct ex_option){EX_RUN, who, goes_on && who != woken};
-        if (n > 0 && !any_eager) /* all yield: in turn, or there would be no end of choices */
-            break;
+        int who = (ex.cur + k) % ex.n;
+        if (!is_ready(who) || (who == ex.cur && any_eager))
+            continue;
+        bool costs = (goes_on && who != woken) || (any_eager && !is_eager(who));
+        if (any_eager || n == 0) /* all yield: in turn */
+            options[n++] = (struct ex_option){EX_RUN, who, costs};
     }
     return n;
 }
@@ -224,11 +232,15 @@ static int decide(void)
 
 static const char yielding[] = "yield";
 
+static void yield(struct ex_worker *w)
+{
+    w->yields_to = ((1u << ex.n) - 1) & ~(1u << ex.cur);
+}
+
 static void end_yields(void)
 {
     for (int i = 0; i < ex.n; i++)
-        if (i != ex.cur)
-            ex.workers[i].yields = false;
+        ex.workers[i].yields_to &= ~(1u << ex.cur);
 }
 
 static void ask_invariant(void)
@@ -249,11 +261,13 @@ static void on_step(const char *what, const void *word)
     ex.box->alive++;
     if (++ex.steps > (ex.s->longest ? ex.s->longest : 5000))
         ex_fail("does not end: more than %ld steps", ex.steps - 1);
-    w->yields = what == yielding;
-    ex_touch(word, strncmp(what, "load", 4) != 0 && strcmp(what, "futex_wait") != 0 && !w->yields);
-    if (w->yields || ex_is_a_point(word))
+    if (what == yielding)
+        yield(w);
+    ex_touch(word, strncmp(what, "load", 4) != 0 && strcmp(what, "futex_wait") != 0);
+    if (what == yielding || ex_is_a_point(word))
         pass_to(decide());
     ex.fresh = false;
+    w->yields_to = 0;
     ex_log_step();
     end_yields();
     ex_tell_step(what, word);
@@ -416,7 +430,7 @@ static void reset_worker(struct ex_worker *w)
     w->self.woke = 0;
     w->self.answers_missed = w->self.answers_skip = 0;
     w->state = EX_READY;
-    w->yields = false;
+    w->yields_to = 0;
     w->line = -1;
 }
 

@@ -55,7 +55,7 @@ static bool is_contended(const struct word *w)
 
 void ex_touch(const void *at, bool changes)
 {
-    if (ex.cur < 0)
+    if (ex.cur < 0 || !at)
         return;
     struct word *w = word_at(at);
     w->users |= (uint8_t)(1 << ex.cur);
@@ -124,10 +124,13 @@ void ex_schedule_text(const struct ex_box *box, char *text, size_t size)
 
 struct choice {
     uint8_t n, taken;
-    uint8_t kind, who; /* of what was taken: the same must be there to take in the next run */
+    int8_t who; /* the current worker, and the steps made, which are the same in the next run */
+    int steps;
 };
 
 enum { DEEPEST = 1 << 16 };
+
+#define DIFFERS "the scenario is not the same in each run"
 
 static struct choice path[DEEPEST];
 static int depth, length; /* where the run is, how far the path goes */
@@ -147,11 +150,11 @@ static int choose_by_path(const struct ex_option *options, int n)
         ex_fail("does not end: more than %d choices", DEEPEST);
     struct choice *c = &path[depth++];
     if (depth > length) {
-        *c = (struct choice){.n = (uint8_t)n_allowed};
+        *c = (struct choice){
+            .n = (uint8_t)n_allowed, .who = (int8_t)ex.cur, .steps = (int)ex.steps};
         length = depth;
-    } else if (c->n != n_allowed) {
-        ex_fail("the scenario is not the same in each run: %d ways to go on, %d before", n_allowed,
-                c->n);
+    } else if (c->n != n_allowed || c->who != ex.cur || c->steps != ex.steps) {
+        ex_fail(DIFFERS);
     }
     return allowed[c->taken];
 }
@@ -174,6 +177,8 @@ static bool search_budget(void)
     do {
         depth = 0;
         ex_run();
+        if (!ex.failed && depth < length)
+            ex_fail(DIFFERS);
     } while (!ex.failed && next_path());
     return !ex.failed;
 }
@@ -244,7 +249,7 @@ static void begin_random_run(long expected)
 /* The current worker falls behind if this is one of the steps, or if it says so itself. */
 static void change_priorities(void)
 {
-    bool falls = ex.workers[ex.cur].yields;
+    bool falls = ex.workers[ex.cur].yields_to != 0;
     for (int i = 0; i < n_changes; i++)
         falls |= change_at[i] == ex.steps;
     if (falls)
@@ -378,7 +383,7 @@ bool ex_is_a_point(const void *word)
 {
     if (ex.mode != EX_SEARCH)
         return true;
-    return !ex.fresh && ex.spent < budget && word_at(word)->known;
+    return !ex.fresh && ex.spent < budget && (ex.s->everywhere || !word || word_at(word)->known);
 }
 
 int ex_choose(const struct ex_option *options, int n)
