@@ -191,13 +191,15 @@ static const struct explore_scenario other_lock = {.name = "condition: notify, w
                                                    .run = {take_item, put_item},
                                                    .check = nothing_is_left};
 
-static const struct explore_scenario one_by_one = {.name = "condition: two wait, two notify",
-                                                   CONDITION,
-                                                   .preemptions = 1,
-                                                   .run = {take_item, take_item, put_item, put_item},
-                                                   .check = nothing_is_left};
+static const struct explore_scenario one_by_one = {
+    .name = "condition: two wait, two notify",
+    CONDITION,
+    .preemptions = 1,
+    .run = {take_item, take_item, put_item, put_item},
+    .check = nothing_is_left};
 
-static const struct explore_scenario both_at_once = {.name = "condition: two wait, one notifies two",
+static const struct explore_scenario both_at_once = {.name =
+                                                         "condition: two wait, one notifies two",
                                                      CONDITION,
                                                      .preemptions = 2,
                                                      .run = {take_item, take_item, put_two_items},
@@ -244,9 +246,9 @@ static const struct explore_scenario cancelled = {
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        EXPLORE_TEST(put_and_take), EXPLORE_TEST(other_lock),    EXPLORE_TEST(one_by_one),
-        EXPLORE_TEST(both_at_once), EXPLORE_TEST(all_at_once),   EXPLORE_TEST(handed_on),
-        EXPLORE_TEST(in_time),      EXPLORE_TEST(counted),       EXPLORE_TEST(counted_twice),
+        EXPLORE_TEST(put_and_take), EXPLORE_TEST(other_lock),  EXPLORE_TEST(one_by_one),
+        EXPLORE_TEST(both_at_once), EXPLORE_TEST(all_at_once), EXPLORE_TEST(handed_on),
+        EXPLORE_TEST(in_time),      EXPLORE_TEST(counted),     EXPLORE_TEST(counted_twice),
         EXPLORE_TEST(cancelled),
     };
     int rc = cmocka_run_group_tests_name("condition", tests, NULL, NULL);

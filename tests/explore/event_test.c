@@ -103,10 +103,8 @@ static void is_set(void *world)
 static const struct explore_scenario set_and_wait = {
     .name = "event: set, wait", EVENT, .run = {wait_for_it, set}, .check = is_set};
 
-static const struct explore_scenario set_two_wait = {.name = "event: set, two wait",
-                                                     EVENT,
-                                                     .run = {wait_for_it, wait_for_it, set},
-                                                     .check = is_set};
+static const struct explore_scenario set_two_wait = {
+    .name = "event: set, two wait", EVENT, .run = {wait_for_it, wait_for_it, set}, .check = is_set};
 
 static const struct explore_scenario two_set = {
     .name = "event: two set, one waits", EVENT, .run = {wait_for_it, set, set}, .check = is_set};
@@ -119,7 +117,8 @@ static const struct explore_scenario in_time = {.name = "event: a timeout agains
                                                 .run = {wait_in_time, set, wait_for_it},
                                                 .check = is_set};
 
-static const struct explore_scenario cancelled = {.name = "event: a request to stop against the set",
+static const struct explore_scenario cancelled = {.name =
+                                                      "event: a request to stop against the set",
                                                   EVENT,
                                                   .run = {wait_until_cancelled, cancel_a, set}};
 
@@ -129,8 +128,8 @@ static const struct explore_scenario there_and_back = {
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        EXPLORE_TEST(set_and_wait), EXPLORE_TEST(set_two_wait), EXPLORE_TEST(two_set),
-        EXPLORE_TEST(set_clear),    EXPLORE_TEST(in_time),      EXPLORE_TEST(cancelled),
+        EXPLORE_TEST(set_and_wait),   EXPLORE_TEST(set_two_wait), EXPLORE_TEST(two_set),
+        EXPLORE_TEST(set_clear),      EXPLORE_TEST(in_time),      EXPLORE_TEST(cancelled),
         EXPLORE_TEST(there_and_back),
     };
     int rc = cmocka_run_group_tests_name("event", tests, NULL, NULL);

@@ -21,7 +21,7 @@
 /* What runs ended in; outlives the process of a search. */
 static struct {
     long seen[64];
-} *outcomes;
+} * outcomes;
 
 static void forget_outcomes(void)
 {

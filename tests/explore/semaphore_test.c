@@ -120,8 +120,7 @@ static void bound_is_kept(void *world)
     EXPLORE_EXPECT(plait_semaphore_value(&((struct world *)world)->permits) <= 2);
 }
 
-#define SEMAPHORE                                                                                  \
-    .world_size = sizeof(struct world), .setup = name_permits, .check = sum_is_right
+#define SEMAPHORE .world_size = sizeof(struct world), .setup = name_permits, .check = sum_is_right
 
 static const struct explore_scenario give_and_take = {
     .name = "semaphore: give, take", SEMAPHORE, .run = {take, give}};
@@ -143,10 +142,10 @@ static const struct explore_scenario passed_on = {
     SEMAPHORE,
     .run = {take_in_time_and_give, take, give}};
 
-static const struct explore_scenario cancelled = {.name =
-                                                      "semaphore: a request to stop against the give",
-                                                  SEMAPHORE,
-                                                  .run = {take_until_cancelled, cancel_a, give}};
+static const struct explore_scenario cancelled = {
+    .name = "semaphore: a request to stop against the give",
+    SEMAPHORE,
+    .run = {take_until_cancelled, cancel_a, give}};
 
 static const struct explore_scenario cancelled_passes_on = {
     .name = "semaphore: who is asked to stop passes the wake-up on",

@@ -77,7 +77,7 @@ struct explore_scenario {
     int preemptions; /* 0: three for two workers, else two. EXPLORE_NONE: none */
     long random; /* so many random runs instead (PCT); for what is too large to be tried wholly */
     int changes; /* random: changes of priority in a run; 0: three */
-    bool everywhere;    /* switch before every step, also where it should make no difference */
+    bool everywhere;     /* switch before every step, also where it should make no difference */
     bool any_sleeper;    /* a wake-up may take any sleeper of the word, not the first only */
     bool spurious;       /* a sleeper may wake for no reason, which counts as a preemption */
     bool old_kernel;     /* as if the kernel had no futex_waitv */

@@ -150,8 +150,8 @@ static int choose_by_path(const struct ex_option *options, int n)
         ex_fail("does not end: more than %d choices", DEEPEST);
     struct choice *c = &path[depth++];
     if (depth > length) {
-        *c = (struct choice){
-            .n = (uint8_t)n_allowed, .who = (int8_t)ex.cur, .steps = (int)ex.steps};
+        *c =
+            (struct choice){.n = (uint8_t)n_allowed, .who = (int8_t)ex.cur, .steps = (int)ex.steps};
         length = depth;
     } else if (c->n != n_allowed || c->who != ex.cur || c->steps != ex.steps) {
         ex_fail(DIFFERS);
