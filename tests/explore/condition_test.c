@@ -15,6 +15,7 @@ struct world {
     plait_condition condition;
     plait_lock lock; /* for conditions that use one of the program's */
     int items, waiting, notified;
+    bool heard; /* a request to stop */
 };
 
 /* The first use of a zeroed condition is longer than the later ones: here, and not in each run. */
@@ -146,12 +147,14 @@ static void wait_until_cancelled(void *world)
     plait_lock *lock = plait_condition_lock(&w->condition);
     int rc = plait_lock_acquire(lock, PLAIT_FOREVER);
     EXPLORE_EXPECT(rc == 0 || rc == PLAIT_ECANCELED);
+    w->heard = rc == PLAIT_ECANCELED;
     if (rc != 0)
         return;
     w->waiting++;
     rc = plait_condition_wait(&w->condition, PLAIT_FOREVER);
     w->waiting--;
     w->notified += rc == 0;
+    w->heard = rc == PLAIT_ECANCELED;
     EXPLORE_EXPECT(rc == 0 || rc == PLAIT_ECANCELED);
     EXPLORE_EXPECT(plait_lock_release(lock) == 0);
 }
@@ -170,6 +173,12 @@ static void notifications_came(void *world)
 {
     struct world *w = world;
     EXPLORE_EXPECT(w->notified == w->items);
+}
+
+static void was_heard_or_will_be(void *world)
+{
+    EXPLORE_EXPECT(((struct world *)world)->heard != explore_is_asked(0));
+    notifications_came(world);
 }
 
 static void cancel_a(void *world)
@@ -241,7 +250,7 @@ static const struct explore_scenario cancelled = {
     CONDITION,
     .preemptions = 2,
     .run = {wait_until_cancelled, cancel_a, notify_one_of_those_who_wait},
-    .check = notifications_came};
+    .check = was_heard_or_will_be};
 
 int main(void)
 {

@@ -135,7 +135,11 @@ void explore_yield(void);
 
 /* Worker i (0: a), and the index of the caller; -1 in setup and check. */
 plait_worker explore_worker(int i);
+uint32_t explore_worker_id(int i); /* as a lock's word names it */
 int explore_self(void);
+
+/* Whether worker i has been asked to stop (plait_cancel) and has not heard it yet. No step. */
+bool explore_is_asked(int i);
 
 /* Whether worker i sleeps in the futex; whether it has come to its end. */
 bool explore_sleeps(int i);

@@ -399,9 +399,17 @@ static void make_world(void)
         abort();
 }
 
+/* An arena of our own has no other workers than these: no need to look further for them, as waits and
+ * repairs now and then do. */
+static void end_table_here(void)
+{
+    pl_arena->slots_ready = PL_ID_SLOT(ex.workers[ex.n - 1].self.id) + 1;
+}
+
 void ex_prepare(void)
 {
     static struct pl_model model = {.now = on_now, .wait = on_wait, .wake = on_wake};
+    bool own_arena = pl_arena == NULL;
     is_explorer = true;
     enter(&main_self);
     while (ex.n < EXPLORE_WORKERS && ex.s->run[ex.n]) {
@@ -413,6 +421,8 @@ void ex_prepare(void)
     pl_self = main_self;
     ex.cur = -1;
     make_world();
+    if (own_arena)
+        end_table_here();
     pl_spin_slept(0); /* measures something, once per process, with the clock that is */
     if (ex.s->old_kernel)
         pl_futex_forget_waitv();
@@ -484,9 +494,20 @@ plait_worker explore_worker(int i)
     return pl_worker_of(ex.workers[i].self.slot);
 }
 
+uint32_t explore_worker_id(int i)
+{
+    return ex.workers[i].self.id;
+}
+
 int explore_self(void)
 {
     return ex.cur;
+}
+
+bool explore_is_asked(int i)
+{
+    struct pl_slot *slot = ex.workers[i].self.slot;
+    return slot->cancel != slot->cancel_seen;
 }
 
 bool explore_sleeps(int i)
