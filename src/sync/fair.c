@@ -114,16 +114,17 @@ static uint32_t taken(const plait_lock *lock, uint32_t seen)
     return pl_self.id | (seen & PL_LOCK_FLAGS) | (is_in_line(lock) ? PL_LOCK_WAITERS : 0);
 }
 
-/* Tries to take the lock. 0: taken; PLAIT_OWNER_DIED, PLAIT_EPRIVATE; PLAIT_EBUSY: not now. */
-static int try_take(plait_lock *lock, uint32_t *seen)
+/* Tries to take the lock. 0: taken; PLAIT_OWNER_DIED, PLAIT_EPRIVATE; PLAIT_EBUSY: not now. The caller
+ * keeps the word as it was judged by: if it has changed, it may be the caller's turn by now. */
+static int try_take(plait_lock *lock, uint32_t seen)
 {
-    uint32_t holder = *seen & PL_ID_MASK;
-    if ((holder && !pl_lock_is_lost(lock, holder)) || !is_first(lock, *seen))
+    uint32_t holder = seen & PL_ID_MASK;
+    if ((holder && !pl_lock_is_lost(lock, holder)) || !is_first(lock, seen))
         return PLAIT_EBUSY;
     if (holder == 0)
         /* A:lock.word, pairs with plait_lock_release. */
-        return pl_cas_acquire(&lock->word_, seen, taken(lock, *seen)) ? 0 : PLAIT_EBUSY;
-    int rc = pl_lock_inherit(lock, *seen, taken(lock, *seen));
+        return pl_cas_acquire(&lock->word_, &seen, taken(lock, seen)) ? 0 : PLAIT_EBUSY;
+    int rc = pl_lock_inherit(lock, seen, taken(lock, seen));
     return rc != 0 ? rc : PLAIT_EBUSY;
 }
 
@@ -189,7 +190,7 @@ int pl_fair_acquire(plait_lock *lock, struct pl_wait *wait)
 {
     for (;;) {
         uint32_t seen = pl_load_seq_cst(&lock->word_);
-        int rc = try_take(lock, &seen);
+        int rc = try_take(lock, seen);
         if (rc != PLAIT_EBUSY) {
             leave();
             return rc;
