@@ -508,6 +508,45 @@ static void a_schedule_that_does_not_fit_is_refused(void **state)
     assert_false(fine.failed);
 }
 
+/* --- the example of tests/README.md --- */
+
+struct cell {
+    plait_semaphore full;
+    int item;
+};
+
+static void put(void *world)
+{
+    struct cell *c = world;
+    c->item = 7;
+    plait_semaphore_release(&c->full, 1);
+}
+
+static void put_too_late(void *world)
+{
+    struct cell *c = world;
+    plait_semaphore_release(&c->full, 1);
+    c->item = 7;
+}
+
+static void get(void *world)
+{
+    struct cell *c = world;
+    EXPLORE_EXPECT(plait_semaphore_acquire(&c->full, PLAIT_FOREVER) == 0);
+    EXPLORE_EXPECT(c->item == 7);
+}
+
+static void the_example_holds(void **state)
+{
+    (void)state;
+    struct explore_scenario hand_over = {
+        .name = "hand over", .world_size = sizeof(struct cell), .run = {put, get}};
+    must_pass(&hand_over);
+    hand_over.run[0] = put_too_late;
+    must_find(&hand_over, "not true in b: c->item == 7");
+    print_message("  %s\n", explore_anew(&hand_over).schedule);
+}
+
 int main(void)
 {
     enum { WRITE = PROT_READ | PROT_WRITE };
@@ -529,6 +568,7 @@ int main(void)
         cmocka_unit_test(a_request_to_stop_reaches_a_sleeper),
         cmocka_unit_test(chance_finds_it_and_the_seed_finds_it_again),
         cmocka_unit_test(a_schedule_that_does_not_fit_is_refused),
+        cmocka_unit_test(the_example_holds),
     };
     return cmocka_run_group_tests_name("explore", tests, NULL, NULL);
 }

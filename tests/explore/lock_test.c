@@ -65,6 +65,11 @@ static void is_as_left_by_a_sleeper(void *world)
     is_as_with(world, PL_LOCK_WAITERS);
 }
 
+static void is_fair_as_left_by_a_sleeper(void *world)
+{
+    is_as_with(world, PL_LOCK_FAIR | PL_LOCK_WAITERS);
+}
+
 static void is_as_left_by_a_hungry_one(void *world)
 {
     is_as_with(world, PL_LOCK_WAITERS | PL_LOCK_HUNGRY);
@@ -273,6 +278,7 @@ static const struct explore_scenario hungry_and_tried = {
 static const struct explore_scenario left_behind = {
     .name = "lock: a flag is left of a sleeper, three take",
     .world_size = sizeof(struct world),
+    .memory = EXPLORE_ARENA,
     .setup = is_as_left_by_a_sleeper,
     .run = {only_give, take_and_give, take_and_give, take_and_give},
     .check = four_passed};
@@ -329,6 +335,14 @@ static const struct explore_scenario fair_cancelled = {
     .run = {take_until_cancelled, take_and_give, cancel_a},
     .check = was_heard_or_will_be};
 
+static const struct explore_scenario fair_left_behind = {
+    .name = "lock: fair, a flag is left of a sleeper, three take",
+    .world_size = sizeof(struct world),
+    .memory = EXPLORE_ARENA,
+    .setup = is_fair_as_left_by_a_sleeper,
+    .run = {only_give, take_and_give, take_and_give, take_and_give},
+    .check = four_passed};
+
 /* Hunger needs a certain order; that it is met at all is to be seen, too. */
 static void nobody_is_hungry(void *world)
 {
@@ -367,6 +381,7 @@ int main(void)
         EXPLORE_TEST(fair_in_time),
         EXPLORE_TEST(fair_tried),
         EXPLORE_TEST(fair_cancelled),
+        EXPLORE_TEST(fair_left_behind),
         EXPLORE_TEST(hunger_left_behind),
         cmocka_unit_test(hunger_is_met),
     };

@@ -30,6 +30,13 @@ static void with_bound_2(void *world)
     w->given = 1;
 }
 
+/* The flag may be set with no sleeper: one has given up, say. */
+static void with_a_flag_left(void *world)
+{
+    name_permits(world);
+    ((struct world *)world)->permits.word_ = UINT32_C(0x80000000);
+}
+
 static void take(void *world)
 {
     struct world *w = world;
@@ -93,6 +100,18 @@ static void give(void *world)
 static void give_two(void *world)
 {
     give_n(world, 2);
+}
+
+/* Two permits for the others, from here and from elsewhere: one after the other. */
+static void try_and_give_singly(void *world)
+{
+    struct world *w = world;
+    int rc = plait_semaphore_acquire(&w->permits, PLAIT_NOWAIT);
+    EXPLORE_EXPECT(rc == 0 || rc == PLAIT_ETIMEDOUT);
+    w->taken += rc == 0;
+    give(world);
+    if (rc == 0)
+        give(world);
 }
 
 static void give_within_bound(void *world)
@@ -160,6 +179,14 @@ static const struct explore_scenario cancelled_passes_on = {
     SEMAPHORE,
     .run = {take_until_cancelled_and_give, take, give, cancel_a}};
 
+static const struct explore_scenario left_behind = {.name =
+                                                        "semaphore: a flag is left of a sleeper",
+                                                    .world_size = sizeof(struct world),
+                                                    .memory = EXPLORE_ARENA,
+                                                    .setup = with_a_flag_left,
+                                                    .run = {give, try_and_give_singly, take, take},
+                                                    .check = sum_is_right};
+
 static const struct explore_scenario bounded = {
     .name = "semaphore: two give up to the bound, one takes",
     .world_size = sizeof(struct world),
@@ -175,7 +202,7 @@ int main(void)
         EXPLORE_TEST(both_at_once),  EXPLORE_TEST(four),
         EXPLORE_TEST(in_time),       EXPLORE_TEST(passed_on),
         EXPLORE_TEST(cancelled),     EXPLORE_TEST(cancelled_passes_on),
-        EXPLORE_TEST(bounded),
+        EXPLORE_TEST(bounded),       EXPLORE_TEST(left_behind),
     };
     int rc = cmocka_run_group_tests_name("semaphore", tests, NULL, NULL);
     explore_print_total();
