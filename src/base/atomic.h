@@ -19,12 +19,14 @@
 /* Set by a harness; NULL does nothing. `what` is the operation's name, `word` its address. */
 extern void (*pl_step_hook)(const char *what, const void *word);
 #define PL_STEP(what, p) (pl_step_hook ? pl_step_hook((what), (const void *)(p)) : (void)0)
-/* The hook comes after the value, which may contain steps of its own. */
-#define PL_STEP_WITH(what, p, v)                                                                   \
+/* The hook comes after the value, which may contain steps of its own. Names differ, for they nest. */
+#define PL_STEP_WITH(what, p, v) PL_STEP_NAMED_1(what, p, v, __COUNTER__)
+#define PL_STEP_NAMED_1(what, p, v, n) PL_STEP_NAMED_2(what, p, v, n)
+#define PL_STEP_NAMED_2(what, p, v, n)                                                             \
     ({                                                                                             \
-        __auto_type pl_value_ = (v);                                                               \
+        __auto_type pl_value_##n = (v);                                                            \
         PL_STEP(what, p);                                                                          \
-        pl_value_;                                                                                 \
+        pl_value_##n;                                                                              \
     })
 #else
 #define PL_STEP(what, p) ((void)0)

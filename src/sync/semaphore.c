@@ -2,7 +2,8 @@
  *
  *   bit 31       SEM_WAITERS: someone may sleep on the word. Set before sleeping, and by a worker
  *                that has slept when it takes a permit, because others may still sleep; cleared by a
- *                releaser that woke fewer than it released permits for. May be set with no sleeper.
+ *                releaser that woke fewer than it released permits for, who wakes all after that.
+ *                May be set with no sleeper; must never be clear with one who is not to be woken.
  *   bits 30..0   permits
  *
  * A worker sleeps only on "no permits, waiters": any release changes that. The permits a releaser
@@ -12,6 +13,7 @@
 #include "base/clock.h"
 #include "park/park.h"
 
+#include <limits.h>
 #include <plait/semaphore.h>
 
 #define SEM_WAITERS UINT32_C(0x80000000)
@@ -104,6 +106,15 @@ static uint32_t bound_of(const plait_semaphore *semaphore)
     return semaphore->bound_ ? semaphore->bound_ : SEM_VALUE;
 }
 
+/* Fewer slept than permits came: takes the flag off. The word may have been another since, and come back
+ * to the same with others asleep behind the flag; so whoever sleeps is told to look, and flags it anew. */
+static void clear_waiters(plait_semaphore *semaphore, uint32_t kept)
+{
+    pl_will_unpark(&semaphore->word_);
+    if (pl_cas_seq_cst(&semaphore->word_, &kept, kept & SEM_VALUE))
+        pl_unpark(&semaphore->word_, INT_MAX);
+}
+
 int plait_semaphore_release(plait_semaphore *semaphore, int n)
 {
     if (!semaphore || n < 1)
@@ -118,7 +129,7 @@ int plait_semaphore_release(plait_semaphore *semaphore, int n)
         /* R:semaphore.word, pairs with take. */
     } while (!pl_cas_release(&semaphore->word_, &seen, next));
     if ((next & SEM_WAITERS) && pl_unpark(&semaphore->word_, n) < n)
-        pl_cas_relaxed(&semaphore->word_, &next, next & SEM_VALUE);
+        clear_waiters(semaphore, next);
     return 0;
 }
 

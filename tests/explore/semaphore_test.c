@@ -181,6 +181,7 @@ static const struct explore_scenario cancelled_passes_on = {
 
 static const struct explore_scenario left_behind = {.name =
                                                         "semaphore: a flag is left of a sleeper",
+                                                    .preemptions = 3,
                                                     .world_size = sizeof(struct world),
                                                     .memory = EXPLORE_ARENA,
                                                     .setup = with_a_flag_left,

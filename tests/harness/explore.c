@@ -216,7 +216,7 @@ static bool is_possible(void)
 void explore_test(void **state)
 {
     const struct explore_scenario *s = *state;
-    const char *schedule;
+    const char *schedule = NULL;
     if (!is_possible() || !is_asked_for(s->name, &schedule))
         skip();
     struct explore_report report = schedule ? explore_replay(s, schedule, true) : explore(s, false);
