@@ -290,6 +290,23 @@ static const struct explore_scenario hunger_left_behind = {
     .run = {only_give, take_and_give, take_and_give},
     .check = three_passed};
 
+static void six_passed_or_gave_up(void *world)
+{
+    struct world *w = world;
+    EXPLORE_EXPECT(w->passed + w->gave_up == 6);
+    is_free(w);
+}
+
+/* Too large to be tried wholly. */
+static const struct explore_scenario crowd = {
+    .name = "lock: five at random",
+    LOCK,
+    .random = 10000,
+    .changes = 5,
+    .longest_nap = PATIENCE_NS,
+    .run = {take_and_give_twice, take_in_time, take_until_cancelled, take_and_give, try_to_take},
+    .check = six_passed_or_gave_up};
+
 /* --- fair: whoever is first in line takes it, nobody else --- */
 
 #define FAIR .world_size = sizeof(struct world), .setup = is_fair
@@ -375,6 +392,7 @@ int main(void)
         EXPLORE_TEST(hungry_gives_up),
         EXPLORE_TEST(hungry_and_tried),
         EXPLORE_TEST(left_behind),
+        EXPLORE_TEST(crowd),
         EXPLORE_TEST(fair_two),
         EXPLORE_TEST(fair_again),
         EXPLORE_TEST(fair_three),

@@ -196,6 +196,14 @@ static const struct explore_scenario bounded = {
     .run = {give_within_bound, give_within_bound, take},
     .check = sum_is_right};
 
+/* Too large to be tried wholly. */
+static const struct explore_scenario crowd = {
+    .name = "semaphore: six at random",
+    SEMAPHORE,
+    .random = 10000,
+    .changes = 5,
+    .run = {take_twice, take_in_time, take, give_two, give, try_and_give_singly}};
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -204,6 +212,7 @@ int main(void)
         EXPLORE_TEST(in_time),       EXPLORE_TEST(passed_on),
         EXPLORE_TEST(cancelled),     EXPLORE_TEST(cancelled_passes_on),
         EXPLORE_TEST(bounded),       EXPLORE_TEST(left_behind),
+        EXPLORE_TEST(crowd),
     };
     int rc = cmocka_run_group_tests_name("semaphore", tests, NULL, NULL);
     explore_print_total();

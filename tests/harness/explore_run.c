@@ -2,7 +2,7 @@
  *
  * Facts: 1 exactly one worker runs; another goes on only through pass_to;
  *        2 pl_self, which is the thread's, is exchanged with the worker;
- *        3 each run begins with the same state: entries of the worker table, clock, world. What a
+ *        3 each run begins with the same state: worker table, arena's head, clock, world. What a
  *          scenario or the allocator keeps from run to run must make no difference. */
 #undef _FORTIFY_SOURCE /* its longjmp refuses to go to another stack */
 #include "explore_internal.h"
@@ -16,12 +16,15 @@
 #include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 #include <unistd.h>
+
+enum { START = 1000 * 1000 * 1000 }; /* the clock at the beginning of a run */
 
 struct ex ex;
 
@@ -381,6 +384,13 @@ static void make_context(int who)
     makecontext(uc, (void (*)(void))worker_main, 1, who);
 }
 
+/* What all workers keep in the arena's head, but for what the allocator needs and what lives there. */
+enum {
+    HEAD_FROM = offsetof(struct pl_arena, slots_ready),
+    HEAD_TO = offsetof(struct pl_arena, lockdep),
+};
+static char fresh_head[HEAD_TO - HEAD_FROM];
+
 /* An entry of the worker table each, for this one thread. */
 static void enter(struct pl_self *self)
 {
@@ -423,6 +433,8 @@ void ex_prepare(void)
     make_world();
     if (own_arena)
         end_table_here();
+    pl_arena->last_sweep = START;
+    memcpy(fresh_head, (char *)pl_arena + HEAD_FROM, sizeof fresh_head);
     pl_spin_slept(0); /* measures something, once per process, with the clock that is */
     if (ex.s->old_kernel)
         pl_futex_forget_waitv();
@@ -446,9 +458,8 @@ static void reset_worker(struct ex_worker *w)
 
 static void begin(void)
 {
-    enum { START = 1000 * 1000 * 1000 };
     ex.clock = START;
-    pl_arena->last_sweep = START;
+    memcpy((char *)pl_arena + HEAD_FROM, fresh_head, sizeof fresh_head);
     for (int i = 0; i < ex.n; i++)
         reset_worker(&ex.workers[i]);
     ex.steps = ex.arrivals = 0;
