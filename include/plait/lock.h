@@ -20,8 +20,8 @@
  * PLAIT_OWNER_DIED: it holds the lock, and what the lock guards may be half changed.
  * plait_lock_blame says who it was. SIGSTOP is not a death.
  *
- * Fairness: a free lock goes to whoever comes first; but one who has waited for 1 ms is, as a
- * rule, served before newcomers: nobody starves. With the option `fair` it is strictly first come,
+ * Fairness: a free lock goes to whoever comes first; but one who has waited for 1 ms and been overtaken
+ * is, as a rule, served before further newcomers: nobody starves. With the option `fair` it is strictly first come,
  * first served; that costs a change of workers for each hand-over under contention.
  *
  * Deadlock: a ring of waits through a plain lock is reported but not broken, for anyone might release it;

@@ -17,7 +17,7 @@
 #include <stdlib.h>
 
 enum {
-    NAPS_BEFORE = 3, /* some 60 ms of sleep */
+    NAPS_BEFORE = 2, /* and a third: some 140 ms of sleep */
     EVERY = 100 * 1000 * 1000,
     NAMED_MOST = 16, /* in a report */
 };

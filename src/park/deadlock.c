@@ -56,7 +56,7 @@ int plait_deadlock_policy(enum plait_deadlock_policy policy, int64_t after)
 int64_t pl_deadlock_after(void)
 {
     int64_t after = pl_load_relaxed(&pl_arena->deadlock_after);
-    return after ? after : PL_SECOND_NAP;
+    return after ? after : PL_FIRST_NAP;
 }
 
 /* --- finding --- */
@@ -248,7 +248,7 @@ int pl_deadlock_check(struct pl_wait *wait)
 {
     struct ring ring;
     uint32_t policy = pl_load_relaxed(&pl_arena->deadlock_policy);
-    if (policy == PLAIT_DEADLOCK_IGNORE || wait->naps == 0)
+    if (policy == PLAIT_DEADLOCK_IGNORE)
         return 0;
     if (!has_holder(wait->kind) || !find(&ring))
         return pl_asleep_check(wait, policy);

@@ -123,15 +123,22 @@ static bool watch_worker(struct pl_parked *node, uint32_t id, struct pl_watch *l
     return !pl_is_dead(id); /* the slot may have changed hands meanwhile */
 }
 
-/* A heart of each process of the family, for those who have slept through their first nap: then a death
- * anywhere is noticed at once, also that of one who took the lock without being seen by the others that
- * wait for it. More processes than these are found by later naps. */
+static int32_t pid_of(uint32_t id)
+{
+    return pl_load_relaxed(&pl_slot_of(id)->pid);
+}
+
+/* A heart of each process of the family but the holder's, whose own is watched: then a death anywhere is
+ * noticed at once, also that of one who took the lock without being seen by the others that wait for it.
+ * Who waits for no one in particular begins with that after its first nap. More processes than these are found
+ * by later naps. */
 static bool watch_processes(struct pl_parked *node, struct pl_watch *list, int *n)
 {
     uint32_t ids[PL_WATCH_PROCESSES];
     int found = pl_process_workers(ids, PL_WATCH_PROCESSES);
+    int32_t holders = node->wait->holder ? pid_of(node->wait->holder) : 0;
     for (int i = 0; i < found && *n < PL_FUTEX_MAX; i++)
-        if (!watch_worker(node, ids[i], list, n))
+        if (pid_of(ids[i]) != holders && !watch_worker(node, ids[i], list, n))
             return false;
     return true;
 }
@@ -153,15 +160,8 @@ static bool watch_more(struct pl_parked *node, struct pl_watch *list, int *n)
     for (int i = 0; i < wait->n_others && *n < PL_FUTEX_MAX; i++)
         if (!watch_worker(node, wait->others[i], list, n))
             return false;
-    return wait->naps == 0 || watch_processes(node, list, n);
-}
-
-/* The first nap. Most sleeps are over before it is, and watching one word costs the kernel half of what
- * watching several does; so it is slept on the primitive's word alone. What else there is to watch waits for
- * the nap's end; a request to stop, which also wakes the word, as a rule does not. */
-static bool is_short(const struct pl_wait *wait)
-{
-    return wait->naps == 0 && wait->n_others == 0 && wait->nap <= PL_FIRST_NAP;
+    bool any_death_counts = wait->holder || wait->naps > 0;
+    return !any_death_counts || watch_processes(node, list, n);
 }
 
 static void thread_sleep(struct pl_parker *self, struct pl_parked *node, int64_t until)
@@ -171,10 +171,6 @@ static void thread_sleep(struct pl_parker *self, struct pl_parked *node, int64_t
     int n = 1;
     list[0] = node->shared ? (struct pl_watch){node->word, node->seen, true}
                            : (struct pl_watch){&node->woken, 0, false};
-    if (is_short(node->wait)) {
-        pl_futex_wait(list[0].word, list[0].seen, list[0].shared, until);
-        return;
-    }
     if (!watch_more(node, list, &n))
         return;
     if (n > 1 && pl_futex_wait_any(list, n, until) != -ENOSYS)
@@ -229,10 +225,7 @@ static void after_nap(struct pl_wait *wait)
 {
     pl_sweep(SWEEP_EVERY);
     wait->naps++;
-    if (wait->naps == 1)
-        wait->nap = pl_deadlock_after();
-    else
-        wait->nap = wait->nap * 2 < LONGEST_NAP ? wait->nap * 2 : LONGEST_NAP;
+    wait->nap = wait->nap * 2 < LONGEST_NAP ? wait->nap * 2 : LONGEST_NAP;
     wait->nap_end = 0;
 }
 
@@ -298,8 +291,11 @@ int pl_park(uint32_t *word, uint32_t seen, struct pl_wait *wait)
     int rc = wait->uncancellable ? 0 : pl_cancel_take();
     if (rc < 0)
         return rc;
-    if (wait->began == 0)
+    if (wait->began == 0) {
         wait->began = now;
+        if (wait->nap == PL_FIRST_NAP)
+            wait->nap = pl_deadlock_after();
+    }
     if (wait->nap_end == 0)
         wait->nap_end = nap_end(now, wait->nap);
     struct pl_parked node;

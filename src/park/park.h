@@ -20,8 +20,13 @@
 
 #include "registry/registry.h"
 
-/* ns after which a sleeper first looks around by itself, and then; later naps are longer. */
-enum { PL_FIRST_NAP = 500 * 1000, PL_SECOND_NAP = 20 * 1000 * 1000 };
+/* ns after which a sleeper first looks around by itself; later naps are longer. Not shorter than this: a
+ * timer of less than a clock tick has to be programmed into the processor's own, which on virtual
+ * machines costs as much as the sleep and the wake-up together. */
+enum { PL_FIRST_NAP = 20 * 1000 * 1000 };
+
+/* ns of waiting after which newcomers have to let a sleeper pass. */
+enum { PL_HUNGER = 1000 * 1000 };
 
 /* Workers whose deaths one sleeper can watch at once, besides the holder. */
 enum { PL_WATCH_MOST = 124 };
@@ -137,7 +142,7 @@ int pl_cancel_request(struct pl_slot *slot, uint32_t generation);
 int pl_deadlock_check(struct pl_wait *wait);
 int pl_asleep_check(const struct pl_wait *wait, uint32_t policy); /* asleep.c */
 
-/* ns after which a blocked worker looks for a deadlock: the end of its second nap. */
+/* ns after which a blocked worker looks for a deadlock: its first nap. */
 int64_t pl_deadlock_after(void);
 
 /* The thread parker (park.c). */

@@ -2,8 +2,8 @@
  * needs one worker of each process, for a worker of another process dies with all of it.
  *
  * Naive: each sleeper looks through all slots. With ten thousand of them that is a hundred million looks
- * a second. Cure: the sweep, which passes all slots anyway and no more than every 10 ms, leaves a list
- * in the arena, and sleepers copy that. It may be a little old, or half of it new: then a process is
+ * a second. Cure: each process that comes, and the sweep, which passes all slots anyway and no more than
+ * every 10 ms, leave a list in the arena, and sleepers copy that. It may be a little old, or half of it new: then a process is
  * watched twice, or not before the next nap. */
 #include "base/atomic.h"
 #include "registry/registry.h"
@@ -48,4 +48,17 @@ int pl_process_workers(uint32_t *ids, int most)
             ids[n++] = id;
     }
     return n;
+}
+
+void pl_roster_renew(void)
+{
+    struct pl_roster roster;
+    pl_roster_begin(&roster);
+    uint32_t ready = pl_load_acquire(&pl_arena->slots_ready);
+    for (uint32_t i = 1; i < ready; i++) {
+        struct pl_slot *slot = pl_slot_at(i);
+        if (pl_life_of(pl_load_acquire(&slot->life)) == PL_RUNNING)
+            pl_roster_add(&roster, slot);
+    }
+    pl_roster_end(&roster);
 }

@@ -297,6 +297,8 @@ bool pl_slot_enter(struct pl_slot *slot, uint64_t meant)
     /* R:slot.running, pairs with pl_slot_find: the heart beats before anyone relies on it. */
     pl_store_release(&slot->life, life_word(generation, PL_RUNNING, 0));
     pthread_setspecific(at_thread_exit, slot);
+    if (pl_slot_kind(slot) == PLAIT_PROCESS)
+        pl_roster_renew();
     return true;
 }
 

@@ -327,6 +327,9 @@ void pl_recover(struct pl_slot *slot);
  * many. */
 int pl_process_workers(uint32_t *ids, int most);
 
+/* Makes the list anew; when a process comes. */
+void pl_roster_renew(void);
+
 /* The list of processes being made anew, by a sweep: family.c. */
 enum { PL_PROCESSES_LISTED = 32 };
 struct pl_roster {

@@ -27,7 +27,7 @@
 /* Whether this wait has been so long that it may shut newcomers out. */
 static bool is_hungry(const struct pl_wait *wait)
 {
-    return wait->slept && plait_now() - wait->began >= PL_FIRST_NAP;
+    return wait->slept && plait_now() - wait->began >= PL_HUNGER;
 }
 
 /* The word after this waiter takes a free (or a dead worker's) lock that reads `seen`. */
@@ -141,8 +141,10 @@ static int give_up(plait_lock *lock, const struct pl_wait *wait, int why)
 /* The lock is not ours to take now. 0: look again; else why not to wait. */
 static int wait_longer(plait_lock *lock, uint32_t seen, struct pl_wait *wait)
 {
+    if (flags_lie(lock, seen))
+        return 0;
     if (wait->deadline == 0)
-        return flags_lie(lock, seen) ? 0 : PLAIT_ETIMEDOUT;
+        return PLAIT_ETIMEDOUT;
     int rc = sleep_on(lock, seen, wait);
     return rc < 0 ? give_up(lock, wait, rc) : 0;
 }

@@ -634,7 +634,7 @@ static int go_inside(plait_rwlock *rw)
 /* Whether this wait has been so long (1 ms) that it may shut newcomers out. */
 static bool is_hungry(const struct pl_wait *wait)
 {
-    return wait->slept && plait_now() - wait->began >= PL_FIRST_NAP;
+    return wait->slept && plait_now() - wait->began >= PL_HUNGER;
 }
 
 /* Takes the word if it is free. `next`: the caller holds queue_. */

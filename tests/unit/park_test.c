@@ -266,8 +266,8 @@ static void naps_grow_and_end(void **state)
         int64_t start = plait_now();
         for (int i = 0; i < 3; i++)
             CHECK_RC(pl_park(&b->word, 0, &wait), 0); /* nothing happened: a nap's end */
-        CHECK(plait_now() - start >= PL_FIRST_NAP + PL_SECOND_NAP * (1 + 2) - plait_ms(1));
-        CHECK_EQ(wait.nap, PL_SECOND_NAP * 4);
+        CHECK(plait_now() - start >= PL_FIRST_NAP * (1 + 2 + 4) - plait_ms(1));
+        CHECK_EQ(wait.nap, PL_FIRST_NAP * 8);
         CHECK(wait.slept);
         CHECK(wait.began >= start);
         t_delete(s, b);
