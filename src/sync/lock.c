@@ -101,6 +101,8 @@ static int sleep_on(plait_lock *lock, uint32_t seen, struct pl_wait *wait)
     if (flagged != seen && !pl_cas_relaxed(&lock->word_, &seen, flagged))
         return 0;
     wait->holder = flagged & PL_ID_MASK;
+    if (wait->holder == 0) /* left to a hungry one, who may have died */
+        wait->nap_end = plait_now() + PL_HUNGER;
     int rc = pl_park(&lock->word_, flagged, wait);
     if (rc == 0)
         pl_spin_slept(wait->slept_for);
@@ -141,10 +143,8 @@ static int give_up(plait_lock *lock, const struct pl_wait *wait, int why)
 /* The lock is not ours to take now. 0: look again; else why not to wait. */
 static int wait_longer(plait_lock *lock, uint32_t seen, struct pl_wait *wait)
 {
-    if (flags_lie(lock, seen))
-        return 0;
     if (wait->deadline == 0)
-        return PLAIT_ETIMEDOUT;
+        return flags_lie(lock, seen) ? 0 : PLAIT_ETIMEDOUT;
     int rc = sleep_on(lock, seen, wait);
     return rc < 0 ? give_up(lock, wait, rc) : 0;
 }

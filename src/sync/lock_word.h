@@ -14,8 +14,8 @@
  *                  (costs a system call); must never be clear with one.
  * PL_LOCK_HUNGRY   a sleeper has waited too long: newcomers must not take a free lock, only workers
  *                  that have slept. Set by the hungry one, cleared by a hungry one that takes the
- *                  lock or with WAITERS. May be set with nobody hungry: the next newcomer finds
- *                  out, for it wakes the hungry one before it goes to sleep itself.
+ *                  lock or with WAITERS. May be set with nobody hungry (newcomers then sleep for
+ *                  1 ms at most).
  * PL_LOCK_FAIR     first come, first served: see fair.c. Set by plait_lock_init, then constant. HUNGRY
  *                  is never set with it. Since the word is never 0 then, the fast path never takes it.
  *

@@ -20,8 +20,6 @@ struct world {
     bool heard; /* a request to stop */
 };
 
-enum { PATIENCE_NS = 1000 * 1000 }; /* after which a sleeper is hungry: src/sync/lock.c */
-
 static void name_lock(void *world)
 {
     struct world *w = world;
@@ -256,14 +254,14 @@ static const struct explore_scenario by_another = {.name = "lock: released by an
 static const struct explore_scenario hungry = {.name = "lock: a hungry one against a newcomer",
                                                LOCK,
                                                .preemptions = 4,
-                                               .longest_nap = PATIENCE_NS,
+                                               .longest_nap = PL_FIRST_NAP,
                                                .run = {take_and_give, take_and_give_twice},
                                                .check = three_passed};
 
 static const struct explore_scenario hungry_gives_up = {
     .name = "lock: a hungry one gives up, two others take",
     LOCK,
-    .longest_nap = PATIENCE_NS,
+    .longest_nap = PL_FIRST_NAP,
     .preemptions = 2,
     .run = {take_in_time, take_and_give, take_and_give},
     .check = three_passed_or_gave_up};
@@ -271,7 +269,8 @@ static const struct explore_scenario hungry_gives_up = {
 static const struct explore_scenario hungry_and_tried = {
     .name = "lock: a hungry one gives up, one tries",
     LOCK,
-    .longest_nap = PATIENCE_NS,
+    .preemptions = 2,
+    .longest_nap = PL_FIRST_NAP,
     .run = {take_in_time, take_and_give, try_to_take},
     .check = three_passed_or_gave_up};
 
@@ -303,7 +302,7 @@ static const struct explore_scenario crowd = {
     LOCK,
     .random = 10000,
     .changes = 5,
-    .longest_nap = PATIENCE_NS,
+    .longest_nap = PL_HUNGER,
     .run = {take_and_give_twice, take_in_time, take_until_cancelled, take_and_give, try_to_take},
     .check = six_passed_or_gave_up};
 
