@@ -2,6 +2,7 @@
 #ifndef PLAIT_PLAIT_H
 #define PLAIT_PLAIT_H
 
+#include <plait/acquire_all.h>
 #include <plait/arena.h>
 #include <plait/clock.h>
 #include <plait/condition.h>

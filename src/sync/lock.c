@@ -264,6 +264,16 @@ int plait_lock_release(plait_lock *lock)
     return release_slow(lock);
 }
 
+void pl_lock_disinherit(plait_lock *lock)
+{
+    uint32_t dead = pl_load_relaxed(&lock->died_), seen = pl_load_relaxed(&lock->word_);
+    pl_will_unpark(&lock->word_);
+    /* R:lock.word, pairs with inherit. Only waiters change the word meanwhile: they set flags. */
+    while (!pl_cas_release(&lock->word_, &seen, dead | (seen & PL_LOCK_FLAGS)))
+        ;
+    pl_unpark(&lock->word_, INT_MAX); /* they watch us, not the dead one, and would sleep on */
+}
+
 int plait_lock_init(plait_lock *lock, const plait_lock_options *options)
 {
     if (!lock)

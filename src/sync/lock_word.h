@@ -66,4 +66,8 @@ int pl_lock_acquire_within(plait_lock *lock, struct pl_wait *wait);
  * process, and the memory is shared without our knowing. */
 int pl_holder_lost(const void *where, uint32_t holder);
 
+/* Undoes an acquire that returned PLAIT_OWNER_DIED: the lock is the dead one's again, and the next to
+ * acquire it is told as this worker was. Requires: the caller holds it and has not asked for the blame. */
+void pl_lock_disinherit(plait_lock *lock);
+
 #endif
