@@ -4,6 +4,7 @@
 
 #include <plait/acquire_all.h>
 #include <plait/arena.h>
+#include <plait/bank.h>
 #include <plait/clock.h>
 #include <plait/condition.h>
 #include <plait/deadlock.h>
