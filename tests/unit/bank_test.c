@@ -591,11 +591,11 @@ static int64_t kill_one_who_came_late(void)
     CHECK_RC(let(&c[0], DECLARE, 1, 0), 0);
     CHECK_RC(let(&c[0], ACQUIRE, 1, 0), 0);
     start_waiting(&team, b, 1, 2, 0);
+    t_let_naps_grow();
     CHECK_RC(let(&c[2], DECLARE, 1, 0), 0);
     CHECK_RC(let(&c[2], ACQUIRE, 1, 0), 0);
-    UNTIL_WAITS(team.workers[1], PL_WAIT_BANK);
     CHECK_RC(let(&c[0], LEAVE, 0, 0), 0);
-    t_let_naps_grow();
+    UNTIL_WAITS(team.workers[1], PL_WAIT_BANK);
     int64_t start = plait_now();
     CHECK_RC(plait_kill(team.workers[2]), 0);
     CHECK_RC(finish(&c[1]), 0);
@@ -610,6 +610,52 @@ static void a_death_of_one_who_came_later_is_noticed_at_once(void **state)
 {
     (void)state;
     t_check_at_once(kill_one_who_came_late);
+}
+
+struct joining {
+    plait_worker whom;
+    int rc;
+};
+
+static int join_a_brother(void *arg)
+{
+    struct joining *j = arg;
+    TELL(j->rc, plait_join(j->whom, NULL, PLAIT_FOREVER));
+    return 0;
+}
+
+/* The kernel wakes only one of those who watch a heart: here one who waits at the bank. */
+static int64_t kill_one_who_is_joined(void)
+{
+    struct t_team team;
+    struct box *b = open_bank(&t_processes, &team, 2, 1, 0);
+    struct joining *j = t_new(&t_processes, sizeof *j);
+    CHECK_RC(let(&b->clerks[0], DECLARE, 1, 0), 0);
+    CHECK_RC(let(&b->clerks[1], DECLARE, 1, 0), 0);
+    CHECK_RC(let(&b->clerks[0], ACQUIRE, 1, 0), 0);
+    start_waiting(&team, b, 1, 1, 0);
+    j->whom = team.workers[0];
+    plait_worker brother = t_start_one(PLAIT_PROCESS, join_a_brother, j);
+    UNTIL_WAITS(brother, PL_WAIT_JOIN);
+    t_let_naps_grow();
+    UNTIL_WAITS(team.workers[1], PL_WAIT_BANK);
+    int64_t start = plait_now();
+    CHECK_RC(plait_kill(team.workers[0]), 0);
+    CHECK_RC(finish(&b->clerks[1]), 0);
+    UNTIL(SEEN(j->rc) == PLAIT_DIED);
+    int64_t took = plait_now() - start;
+    CHECK_EQ(t_join_one(brother), 0);
+    begin(&b->clerks[1], STOP, 0, 0, 0);
+    CHECK_EQ(t_join_one(team.workers[1]), 0);
+    t_delete(&t_processes, j);
+    t_delete(&t_processes, b);
+    return took;
+}
+
+static void a_death_noticed_at_the_bank_is_told_to_all_who_watch(void **state)
+{
+    (void)state;
+    t_check_at_once(kill_one_who_is_joined);
 }
 
 static void a_dead_ones_place_claim_and_request_are_free(void **state)
@@ -739,6 +785,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(release_wakes_at_once),
         cmocka_unit_test(what_a_dead_one_held_is_lent_at_once),
         cmocka_unit_test(a_death_of_one_who_came_later_is_noticed_at_once),
+        cmocka_unit_test(a_death_noticed_at_the_bank_is_told_to_all_who_watch),
         cmocka_unit_test(a_dead_ones_place_claim_and_request_are_free),
         cmocka_unit_test(who_ends_without_leaving_leaves),
         cmocka_unit_test(a_forked_child_has_declared_nothing),
