@@ -220,6 +220,8 @@ static void reset(struct pl_slot *slot)
     pl_store_relaxed(&slot->waits_looked, INT64_C(0));
     pl_store_relaxed(&slot->waits_on, NULL);
     pl_store_relaxed(&slot->waking, NULL);
+    pl_store_relaxed(&slot->pi_word, NULL);
+    pl_store_relaxed(&slot->pi_moves, 0u);
     pl_store_relaxed(&slot->ending, (uint32_t)PL_END_UNKNOWN);
     pl_store_relaxed(&slot->status, -1);
     pl_store_relaxed(&slot->signal, 0);

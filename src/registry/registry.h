@@ -150,6 +150,11 @@ struct pl_slot {
     int64_t waits_until;   /* when it gives up by itself, PL_NEVER: never */
     int64_t waits_looked;  /* when it last saw that the holder holds it */
 
+    /* A priority-inheriting lock that it is about to take or to give; see sync/pi_lock.c. Written by the
+     * worker. `pi_moves` is odd meanwhile, and counts. Atomic */
+    uint32_t *pi_word;
+    uint32_t pi_moves;
+
     struct pl_turn turn;
     struct pl_place place;
 

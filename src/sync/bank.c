@@ -243,7 +243,7 @@ static int opened(plait_bank *bank, int rc)
 /* To the desk, for calls without a timeout and for ending a wait: 0 or PLAIT_EPRIVATE. */
 static int open_desk(plait_bank *bank)
 {
-    return opened(bank, pl_lock_acquire_certainly(&bank->lock_));
+    return opened(bank, pl_lock_acquire_certainly(&bank->lock_, PL_WAIT_LOCK));
 }
 
 /* The same for a call that may give up. The desk is taken for moments only; that somebody is there just

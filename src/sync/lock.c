@@ -268,9 +268,11 @@ void pl_lock_disinherit(plait_lock *lock)
 {
     uint32_t dead = pl_load_relaxed(&lock->died_), seen = pl_load_relaxed(&lock->word_);
     pl_will_unpark(&lock->word_);
-    /* R:lock.word, pairs with inherit. Only waiters change the word meanwhile: they set flags. */
+    /* R:lock.word, pairs with pl_lock_inherit. Only waiters change the word meanwhile: they set flags. */
     while (!pl_cas_release(&lock->word_, &seen, dead | (seen & PL_LOCK_FLAGS)))
         ;
+    if (seen & PL_LOCK_FAIR)
+        pl_fair_call(lock);
     pl_unpark(&lock->word_, INT_MAX); /* they watch us, not the dead one, and would sleep on */
 }
 
