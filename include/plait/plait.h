@@ -13,6 +13,7 @@
 #include <plait/label.h>
 #include <plait/lock.h>
 #include <plait/log.h>
+#include <plait/pi_lock.h>
 #include <plait/pool.h>
 #include <plait/rlock.h>
 #include <plait/rwlock.h>

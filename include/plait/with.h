@@ -3,7 +3,7 @@
  *     PLAIT_WITH(&account->lock)
  *         account->cents += 100;
  *
- *     PLAIT_WITH(&slots) {                  // a plait_lock, _rlock, _semaphore or _condition
+ *     PLAIT_WITH(&slots) {                  // a plait_lock, _rlock, _pi_lock, _semaphore or _condition
  *         if (!ready())
  *             return -1;                    // released; so by break, continue and goto out of it
  *         use();
@@ -24,6 +24,7 @@
 
 #include <plait/condition.h>
 #include <plait/lock.h>
+#include <plait/pi_lock.h>
 #include <plait/rlock.h>
 #include <plait/rwlock.h>
 #include <plait/semaphore.h>
@@ -42,6 +43,7 @@ struct plait_with_ {
 
 PLAIT_API struct plait_with_ plait_with_lock_(plait_lock *lock);
 PLAIT_API struct plait_with_ plait_with_rlock_(plait_rlock *rlock);
+PLAIT_API struct plait_with_ plait_with_pi_lock_(plait_pi_lock *lock);
 PLAIT_API struct plait_with_ plait_with_semaphore_(plait_semaphore *semaphore);
 PLAIT_API struct plait_with_ plait_with_condition_(plait_condition *condition);
 PLAIT_API struct plait_with_ plait_with_read_(plait_rwlock *rw);
@@ -59,6 +61,10 @@ static inline struct plait_with_ plait_with_(plait_rlock *x)
 {
     return plait_with_rlock_(x);
 }
+static inline struct plait_with_ plait_with_(plait_pi_lock *x)
+{
+    return plait_with_pi_lock_(x);
+}
 static inline struct plait_with_ plait_with_(plait_semaphore *x)
 {
     return plait_with_semaphore_(x);
@@ -72,6 +78,7 @@ static inline struct plait_with_ plait_with_(plait_condition *x)
 #define plait_with_(x)                                                                             \
     _Generic((x), plait_lock *: plait_with_lock_,                                                  \
                   plait_rlock *: plait_with_rlock_,                                                \
+                  plait_pi_lock *: plait_with_pi_lock_,                                            \
                   plait_semaphore *: plait_with_semaphore_,                                        \
                   plait_condition *: plait_with_condition_)(x)
 /* clang-format on */

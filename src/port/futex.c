@@ -23,6 +23,13 @@ struct waitv {
 };
 enum { WAITV_U32 = 2, WAITV_PRIVATE = 128 };
 
+#ifndef FUTEX_LOCK_PI2
+#define FUTEX_LOCK_PI2 13
+#endif
+
+/* What the kernel lacks: any thread sets it, once, when the kernel says ENOSYS; or a test. */
+static bool no_lock_pi2, no_pi;
+
 static bool no_waitv; /* any thread sets it, once, when the kernel says ENOSYS */
 
 /* glibc's syscall() sets errno, which the library must leave alone. */
@@ -88,6 +95,77 @@ int pl_futex_wake(uint32_t *word, int n, bool shared)
         return pl_model->wake(word, n);
     long rc = futex_call(SYS_futex, word, op, n, NULL, NULL, 0);
     return rc < 0 ? 0 : (int)rc;
+}
+
+/* --- priority inheritance --- */
+
+/* Before 5.14 the time is an instant of the wall clock. */
+static long lock_pi_by_wall_clock(uint32_t *word, int private, int64_t deadline)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    int64_t left = deadline - plait_now();
+    struct timespec until =
+        pl_timespec((int64_t)now.tv_sec * 1000000000 + now.tv_nsec + (left > 0 ? left : 0));
+    return futex_call(SYS_futex, word, FUTEX_LOCK_PI | private, 0, &until, NULL, 0);
+}
+
+static int locked_or_why(long rc)
+{
+    switch (rc) {
+    case 0:
+    case -ETIMEDOUT:
+    case -ESRCH:
+    case -EDEADLK:
+    case -ENOSYS:
+        return (int)rc;
+    default: /* EINTR, EAGAIN; EPERM: a kernel thread; EINVAL: others are queued for another thread; ENOMEM */
+        return -EAGAIN;
+    }
+}
+
+int pl_futex_lock_pi(uint32_t *word, bool shared, int64_t deadline)
+{
+    int private = shared ? 0 : FUTEX_PRIVATE_FLAG;
+    struct timespec until = pl_timespec(deadline);
+    long rc = -ENOSYS;
+    PL_STEP("futex_lock_pi", word);
+    if (__atomic_load_n(&no_pi, __ATOMIC_RELAXED))
+        return -ENOSYS;
+    if (!__atomic_load_n(&no_lock_pi2, __ATOMIC_RELAXED))
+        rc = futex_call(SYS_futex, word, FUTEX_LOCK_PI2 | private, 0, &until, NULL, 0);
+    if (rc == -ENOSYS) {
+        pl_futex_forget_lock_pi2();
+        rc = lock_pi_by_wall_clock(word, private, deadline);
+    }
+    return locked_or_why(rc);
+}
+
+int pl_futex_trylock_pi(uint32_t *word, bool shared)
+{
+    int private = shared ? 0 : FUTEX_PRIVATE_FLAG;
+    PL_STEP("futex_trylock_pi", word);
+    if (__atomic_load_n(&no_pi, __ATOMIC_RELAXED))
+        return -ENOSYS;
+    return locked_or_why(futex_call(SYS_futex, word, FUTEX_TRYLOCK_PI | private, 0, NULL, NULL, 0));
+}
+
+int pl_futex_unlock_pi(uint32_t *word, bool shared)
+{
+    int private = shared ? 0 : FUTEX_PRIVATE_FLAG;
+    PL_STEP("futex_unlock_pi", word);
+    long rc = futex_call(SYS_futex, word, FUTEX_UNLOCK_PI | private, 0, NULL, NULL, 0);
+    return rc == 0 || rc == -EPERM ? (int)rc : -EAGAIN;
+}
+
+void pl_futex_forget_lock_pi2(void)
+{
+    __atomic_store_n(&no_lock_pi2, true, __ATOMIC_RELAXED);
+}
+
+void pl_futex_forget_pi(void)
+{
+    __atomic_store_n(&no_pi, true, __ATOMIC_RELAXED);
 }
 
 void pl_futex_forget_waitv(void)

@@ -30,6 +30,27 @@ int pl_futex_wait_any(const struct pl_watch *watch, int n, int64_t deadline);
  * mapped (returns 0). */
 int pl_futex_wake(uint32_t *word, int n, bool shared);
 
+/* Priority-inheriting words: 0 free, else the kernel's id of the thread that holds it, with FUTEX_WAITERS
+ * if the kernel has to be asked to unlock, FUTEX_OWNER_DIED if a holder has died. The kernel changes
+ * them, too.
+ *
+ * Locks, waiting at most until `deadline` (soon: before Linux 5.14 only the wall clock can be waited for, and
+ * setting it back makes the wait longer by as much). 0; -ETIMEDOUT; -ESRCH: the word names no
+ * living thread; -EDEADLK: it names the caller, or a thread that waits for the caller; -ENOSYS: the
+ * kernel cannot do this; -EAGAIN: anything else, look again. */
+int pl_futex_lock_pi(uint32_t *word, bool shared, int64_t deadline);
+
+/* Locks if the kernel agrees that nobody holds it. 0, -EAGAIN or as pl_futex_lock_pi. */
+int pl_futex_trylock_pi(uint32_t *word, bool shared);
+
+/* Unlocks and hands over to the waiter with the highest priority. 0; -EPERM: the word names another; -EAGAIN: the
+ * kernel and the word disagree for now. */
+int pl_futex_unlock_pi(uint32_t *word, bool shared);
+
+/* Tests: behave as a kernel without FUTEX_LOCK_PI2, without any of this, from now on. */
+void pl_futex_forget_lock_pi2(void);
+void pl_futex_forget_pi(void);
+
 /* Tests: behave as a kernel without futex_waitv from now on. */
 void pl_futex_forget_waitv(void);
 

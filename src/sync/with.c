@@ -61,6 +61,16 @@ struct plait_with_ plait_with_rlock_(plait_rlock *rlock)
     return begun(rlock, end_rlock, rc);
 }
 
+static void end_pi_lock(void *lock)
+{
+    plait_pi_lock_release(lock);
+}
+
+struct plait_with_ plait_with_pi_lock_(plait_pi_lock *lock)
+{
+    return begun(lock, end_pi_lock, plait_pi_lock_acquire(lock, PLAIT_FOREVER));
+}
+
 static void end_condition(void *condition)
 {
     plait_condition_release(condition);
