@@ -1,7 +1,7 @@
 #!/bin/sh
 # run_example.sh NAME PROGRAM [KIND...] - runs an example, once for each kind of worker given (once
 # without an argument if none is). It must end with status 0 and print exactly what lies in
-# expected/NAME.KIND.txt or, where kinds make no difference, in expected/NAME.txt.
+# expected/NAME.KIND.txt or, where kinds make no difference, in expected/NAME.txt. Status 77: skipped.
 set -u
 
 folder=$(dirname "$0")/expected
@@ -15,6 +15,10 @@ for kind in "$@"; do
     expected=$folder/$name.$kind.txt
     [ -f "$expected" ] || expected=$folder/$name.txt
     output=$("$program" ${kind:+"$kind"} 2>&1; echo "status $?")
+    if [ "${output##*status }" = 77 ]; then
+        printf '%s\n' "$output"
+        exit 77 # it cannot be run here, and has said why
+    fi
     if printf '%s\n' "$output" | sed '$d' | diff -u "$expected" - &&
         [ "${output##*status }" = 0 ]; then
         echo "$name $kind: as expected"
