@@ -10,6 +10,7 @@
 #include <plait/deadlock.h>
 #include <plait/error.h>
 #include <plait/event.h>
+#include <plait/gil.h>
 #include <plait/label.h>
 #include <plait/lock.h>
 #include <plait/log.h>

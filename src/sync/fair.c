@@ -186,22 +186,25 @@ static bool line_is_empty(plait_lock *lock, uint32_t seen)
     return true;
 }
 
+int pl_fair_round(plait_lock *lock, struct pl_wait *wait)
+{
+    uint32_t seen = pl_load_seq_cst(&lock->word_);
+    int rc = try_take(lock, seen);
+    if (rc != PLAIT_EBUSY) {
+        leave();
+        return rc;
+    }
+    if (wait->deadline == 0)
+        return line_is_empty(lock, seen) ? PLAIT_EBUSY : PLAIT_ETIMEDOUT;
+    rc = wait_in_line(lock, seen, wait);
+    return rc < 0 ? give_up(lock, rc) : PLAIT_EBUSY;
+}
+
 int pl_fair_acquire(plait_lock *lock, struct pl_wait *wait)
 {
-    for (;;) {
-        uint32_t seen = pl_load_seq_cst(&lock->word_);
-        int rc = try_take(lock, seen);
-        if (rc != PLAIT_EBUSY) {
-            leave();
-            return rc;
-        }
-        if (wait->deadline == 0) {
-            if (line_is_empty(lock, seen))
-                continue;
-            return PLAIT_ETIMEDOUT;
-        }
-        rc = wait_in_line(lock, seen, wait);
-        if (rc < 0)
-            return give_up(lock, rc);
-    }
+    int rc;
+    do
+        rc = pl_fair_round(lock, wait);
+    while (rc == PLAIT_EBUSY);
+    return rc;
 }

@@ -54,6 +54,10 @@ int pl_lock_inherit(plait_lock *lock, uint32_t seen, uint32_t next);
 /* The slow path of a fair lock. As plait_lock_acquire. */
 int pl_fair_acquire(plait_lock *lock, struct pl_wait *wait);
 
+/* One try of it, and one sleep: as plait_lock_acquire, or PLAIT_EBUSY: not yet, and the place in the line is
+ * kept. To be called until it says something else. */
+int pl_fair_round(plait_lock *lock, struct pl_wait *wait);
+
 /* Calls the first in the line of a free lock. False: there is none. */
 bool pl_fair_call(plait_lock *lock);
 
