@@ -310,7 +310,7 @@ static void who_yields_gets_it_back_though_asked_to_stop(void **state)
         plait_worker yielder = t_start_one(s->kinds[0], yield_canceled, b);
         UNTIL(SEEN(b->ready));
         CHECK_RC(plait_cancel(yielder), 0);
-        b->waiters[0].step = 1;
+        TELL(b->waiters[0].step, 1);
         CHECK_RC(plait_gil_acquire(&b->gil, PLAIT_FOREVER), 0); /* asks, and gets it */
         UNTIL_WAITS(yielder, PL_WAIT_GIL);
         CHECK_RC(plait_gil_release(&b->gil), 0);

@@ -697,7 +697,7 @@ static int use_the_copy(void *arg)
     CHECK_RC(plait_pi_lock_release(&b->lock), PLAIT_EPERM);
     CHECK_RC(visit(&b->lock, PLAIT_FOREVER), PLAIT_OWNER_DIED);
     CHECK_RC(visit(&b->lock, PLAIT_FOREVER), 0);
-    return t_in_pthread(add_many, b);
+    return add_many(b);
 }
 
 static void a_private_one_copied_by_fork_is_free_for_the_child(void **state)
