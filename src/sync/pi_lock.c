@@ -163,11 +163,11 @@ static void nap(const struct pl_wait *wait)
 /* Waits in the kernel for one slice, on record. */
 static int wait_in_kernel(plait_pi_lock *lock, struct pl_wait *wait)
 {
-    int64_t until = plait_now() + SLICE;
+    int64_t now = plait_now(), until = now + SLICE;
     if (wait->began == 0)
-        wait->began = plait_now();
+        wait->began = now;
     wait->holder = pl_load_relaxed(&lock->holder_);
-    pl_wait_show(&lock->holder_, wait);
+    pl_wait_show(&lock->holder_, wait, now);
     int rc = pl_futex_lock_pi(&lock->word_, is_shared(lock),
                               until < wait->deadline ? until : wait->deadline);
     if (rc == -ETIMEDOUT && pl_deadlock_check(wait) < 0)

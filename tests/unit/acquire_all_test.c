@@ -400,10 +400,11 @@ static int take_second(void *box, int64_t timeout)
     return rc;
 }
 
-static int64_t give_the_dead_ones_lock_back(void)
+static int64_t give_back_to_the_dead(bool fair)
 {
     struct box *b = new_box(&t_mixed);
     plait_worker others[2];
+    CHECK_RC(plait_lock_init(&b->locks[1], &(plait_lock_options){.fair = fair}), 0);
     let_one_die_with_the_second(b);
     hold(&b->locks[4]);
     plait_worker w = start_waiter(&t_mixed, b, 0);
@@ -426,10 +427,21 @@ static int64_t give_the_dead_ones_lock_back(void)
     return took;
 }
 
+static int64_t give_plain_lock_back(void)
+{
+    return give_back_to_the_dead(false);
+}
+
+static int64_t give_fair_lock_back(void)
+{
+    return give_back_to_the_dead(true);
+}
+
 static void who_waits_for_what_is_given_back_to_the_dead_wakes_at_once(void **state)
 {
     (void)state;
-    t_check_at_once(give_the_dead_ones_lock_back);
+    t_check_at_once(give_plain_lock_back);
+    t_check_at_once(give_fair_lock_back);
 }
 
 static void a_killed_waiter_leaves_what_it_had_as_one_who_died_with_it(void **state)
