@@ -178,7 +178,8 @@ static int dine_if_in_time(void *arg)
         plait_lock *both[2];
         choose(seat, both);
         int rc = plait_acquire_all(both, 2, t_below(&seat->seed, 100) * 1000);
-        seat->refused += rc == PLAIT_ECANCELED;
+        if (rc == PLAIT_ECANCELED)
+            COUNT(seat->refused);
         CHECK(rc == 0 || rc == PLAIT_ETIMEDOUT || rc == PLAIT_ECANCELED);
         if (rc < 0)
             continue;
@@ -186,6 +187,15 @@ static int dine_if_in_time(void *arg)
         CHECK_RC(plait_release_all(both, 2), 0);
     }
     return 0;
+}
+
+/* Requests to stop that were heard so far. */
+static long all_refused(const struct table *t)
+{
+    long sum = 0;
+    for (int i = 0; i < SEATS; i++)
+        sum += SEEN(t->seats[i].refused);
+    return sum;
 }
 
 static void timeouts_and_cancellations_leave_no_fork_taken(void **state)
@@ -196,17 +206,14 @@ static void timeouts_and_cancellations_leave_no_fork_taken(void **state)
     {
         struct table *t = lay(s, seed);
         struct t_team team;
-        long heard = 0;
         t_start_each(&team, s, SEATS, dine_if_in_time, t->seats, sizeof t->seats[0]);
         for (long i = 0, n = t_rounds(1500); i < n; i++) {
             CHECK_RC(plait_cancel(team.workers[t_below(&seed, SEATS)]), 0);
             t_dither(&seed, 200 * 1000);
         }
+        UNTIL(all_refused(t) > 0); /* each is heard when its worker sleeps next */
         TELL(t->stop, 1);
         t_join(&team);
-        for (int i = 0; i < SEATS; i++)
-            heard += t->seats[i].refused;
-        CHECK(heard > 0);
         CHECK(all_meals(t) > 0);
         check_forks(t);
         t_delete(s, t);
