@@ -285,6 +285,7 @@ static const struct explore_scenario left_behind = {
 static const struct explore_scenario hunger_left_behind = {
     .name = "lock: the flags are left of a hungry one, two take",
     .world_size = sizeof(struct world),
+    .preemptions = 2,
     .setup = is_as_left_by_a_hungry_one,
     .run = {only_give, take_and_give, take_and_give},
     .check = three_passed};
