@@ -116,6 +116,13 @@ static inline void pl_will_unpark(uint32_t *word)
         __atomic_store_n(&pl_self.slot->waking, word, __ATOMIC_RELEASE);
 }
 
+/* What was announced is not to be: there was nobody to wake. */
+static inline void pl_wont_unpark(void)
+{
+    if (pl_self.slot)
+        __atomic_store_n(&pl_self.slot->waking, NULL, __ATOMIC_RELEASE);
+}
+
 /* Begins a wait: checks the timeout. 0, PLAIT_EINVAL, PLAIT_EOVERFLOW. */
 int pl_wait_begin(struct pl_wait *wait, enum pl_wait_kind kind, int64_t timeout);
 

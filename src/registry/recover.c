@@ -65,10 +65,11 @@ static void wake_creditors(const struct pl_debt *debt)
     }
 }
 
-/* Wakes all who stand in line with the dead one: it may have been called, and is first no more. */
-static void wake_line(struct pl_slot *dead)
+/* Wakes all who stand in the line of a fair lock: the dead one may have been the first there, or about
+ * to call the first. */
+static void wake_line(struct pl_slot *dead, uint32_t **record)
 {
-    uint32_t *line = pl_load_acquire(&dead->place.line);
+    uint32_t *line = pl_load_acquire(record);
     if (!line || !pl_arena_holds(line))
         return;
     uint32_t ready = pl_load_acquire(&pl_arena->slots_ready);
@@ -157,7 +158,8 @@ void pl_recover(struct pl_slot *slot)
         pl_store_release(&slot->recoverer, 0u);
         return;
     }
-    wake_line(slot);
+    wake_line(slot, &slot->place.line);
+    wake_line(slot, &slot->waking);
     wake_sleepers(&slot->waits_on);
     wake_sleepers(&slot->waking);
     pl_fetch_add_relaxed(&pl_arena->deaths, 1u);

@@ -10,14 +10,16 @@
  * Finding it costs a look at each slot, on paths that sleep anyway. Facts:
  *   1 who sleeps stands in the line, and has seen WAITERS in the word after it joined. So a release
  *     that comes after finds it: it looks at the line if WAITERS is set;
- *   2 WAITERS is cleared only where the line was found empty, by compare-and-swap on the free word; who
- *     joined meanwhile sees a free lock and does not sleep. Should the word have been taken and freed
- *     in between (the swap does not see that), that release has called the one who joined, and who takes
- *     the lock out of the line sets WAITERS again;
- *   3 who leaves the line without the lock calls the next if the lock is free;
- *   4 a caller that dies, or a called one, is noticed through hearts, and naps, as everywhere.
+ *   2 WAITERS is taken off by a holder only, who looks at the line after that and sets it again if
+ *     someone stands there: he may have seen it before it went. (Taken off the free word, it could be
+ *     so late that others sleep there again, and a newcomer would pass them.);
+ *   3 who leaves the line looks at the word after that, and calls the next if the lock is to be had.
+ *     So whoever freed it has either found the leaver gone, or it does what the call was for;
+ *   4 a caller that dies, or a called one, is noticed through hearts, and naps, as everywhere; and its
+ *     recoverer wakes the whole line.
  *
- * A newcomer takes a free lock at once only if WAITERS is not set: nobody stands in the line. */
+ * A newcomer takes a free lock at once only if nobody stands in the line; without WAITERS it need not
+ * look. */
 #include "base/clock.h"
 #include "sync/lock_word.h"
 
@@ -28,12 +30,17 @@ static struct pl_place *own_place(void)
     return &pl_self.slot->place;
 }
 
+/* Also of a thread that is not in the registry: it may release. */
+static int32_t own_pid(void)
+{
+    return pl_self.slot ? pl_load_relaxed(&pl_self.slot->pid) : pl_this_process().pid;
+}
+
 static bool stands_in(struct pl_slot *slot, const plait_lock *lock)
 {
-    /* A:place.line, pairs with join. */
-    return pl_load_acquire(&slot->place.line) == &lock->word_ &&
-           (pl_arena_holds(lock) ||
-            pl_load_relaxed(&slot->pid) == pl_load_relaxed(&pl_self.slot->pid)) &&
+    /* A:place.line, pairs with join. seq_cst: after the change of the word (facts 2 and 3). */
+    return pl_load_seq_cst(&slot->place.line) == &lock->word_ &&
+           (pl_arena_holds(lock) || pl_load_relaxed(&slot->pid) == own_pid()) &&
            !pl_is_dead(pl_slot_id(slot));
 }
 
@@ -70,43 +77,55 @@ static bool is_in_line(const plait_lock *lock)
     return pl_load_relaxed(&own_place()->line) == &lock->word_;
 }
 
-static void leave(void)
-{
-    pl_store_release(&own_place()->line, NULL);
-}
-
 bool pl_fair_call(plait_lock *lock)
 {
-    struct pl_slot *first = pl_self_known() == 0 ? first_in(lock) : NULL;
-    if (!first)
+    struct pl_slot *first = pl_arena ? first_in(lock) : NULL;
+    if (!first) {
+        pl_wont_unpark();
         return false;
+    }
     /* R:place.called, pairs with wait_in_line. */
     pl_store_release(&first->place.word, (uint32_t)CALLED);
     pl_unpark(&first->place.word, 1);
     return true;
 }
 
-/* A free word with nobody in line: takes WAITERS off. */
-static void clear_waiters(plait_lock *lock)
+/* Whether nobody holds the lock who could release it. */
+static bool is_to_be_had(const plait_lock *lock, uint32_t seen)
 {
-    uint32_t kept = PL_LOCK_FAIR | PL_LOCK_WAITERS;
-    pl_cas_seq_cst(&lock->word_, &kept, PL_LOCK_FAIR);
+    uint32_t holder = seen & PL_ID_MASK;
+    return holder == 0 || (holder != pl_self.id && pl_lock_is_lost(lock, holder));
 }
 
-/* Gives up; if the lock is free, the next in line may have been waiting for us. */
-static int give_up(plait_lock *lock, int why)
+/* Leaves the line, with the lock or without (fact 3). */
+static void leave(plait_lock *lock)
 {
-    leave();
-    uint32_t seen = pl_load_seq_cst(&lock->word_);
-    if ((seen & PL_ID_MASK) == 0 && !pl_fair_call(lock))
-        clear_waiters(lock);
-    return why;
+    pl_will_unpark(&lock->word_);
+    /* seq_cst: before the look at the word. */
+    pl_store_seq_cst(&own_place()->line, NULL);
+    if (is_to_be_had(lock, pl_load_seq_cst(&lock->word_)))
+        pl_fair_call(lock);
+    else
+        pl_wont_unpark();
+}
+
+/* This worker has taken the lock with WAITERS set, but with nobody in line (fact 2). */
+static void clear_waiters(plait_lock *lock)
+{
+    uint32_t mine = pl_self.id | PL_LOCK_FAIR | PL_LOCK_WAITERS;
+    if (!pl_cas_seq_cst(&lock->word_, &mine, pl_self.id | PL_LOCK_FAIR) || !first_in(lock))
+        return;
+    uint32_t was = pl_fetch_or_seq_cst(&lock->word_, PL_LOCK_WAITERS);
+    if ((was & PL_ID_MASK) == 0) /* a stranger has released it meanwhile, and called nobody */
+        pl_fair_call(lock);
 }
 
 /* Whether it is this worker's turn, should the lock be to be had. */
 static bool is_first(const plait_lock *lock, uint32_t seen)
 {
-    return is_in_line(lock) ? first_in(lock) == pl_self.slot : !(seen & PL_LOCK_WAITERS);
+    if (is_in_line(lock))
+        return first_in(lock) == pl_self.slot;
+    return !(seen & PL_LOCK_WAITERS) || !first_in(lock);
 }
 
 static uint32_t taken(const plait_lock *lock, uint32_t seen)
@@ -114,18 +133,23 @@ static uint32_t taken(const plait_lock *lock, uint32_t seen)
     return pl_self.id | (seen & PL_LOCK_FLAGS) | (is_in_line(lock) ? PL_LOCK_WAITERS : 0);
 }
 
-/* Tries to take the lock. 0: taken; PLAIT_OWNER_DIED, PLAIT_EPRIVATE; PLAIT_EBUSY: not now. The caller
- * keeps the word as it was judged by: if it has changed, it may be the caller's turn by now. */
-static int try_take(plait_lock *lock, uint32_t seen)
+/* Tries to take the lock. 0: taken; PLAIT_OWNER_DIED, PLAIT_EPRIVATE; PLAIT_EBUSY: not now, judged by the
+ * word as it was in *seen: if it has changed since, it may be the caller's turn. */
+static int try_take(plait_lock *lock, uint32_t *seen)
 {
-    uint32_t holder = seen & PL_ID_MASK;
-    if ((holder && !pl_lock_is_lost(lock, holder)) || !is_first(lock, seen))
-        return PLAIT_EBUSY;
-    if (holder == 0)
-        /* A:lock.word, pairs with plait_lock_release. */
-        return pl_cas_acquire(&lock->word_, &seen, taken(lock, seen)) ? 0 : PLAIT_EBUSY;
-    int rc = pl_lock_inherit(lock, seen, taken(lock, seen));
-    return rc != 0 ? rc : PLAIT_EBUSY;
+    *seen = pl_load_seq_cst(&lock->word_);
+    while (is_to_be_had(lock, *seen) && is_first(lock, *seen)) {
+        if (*seen & PL_ID_MASK) {
+            int rc = pl_lock_inherit(lock, *seen, taken(lock, *seen));
+            if (rc != 0)
+                return rc;
+            *seen = pl_load_seq_cst(&lock->word_);
+            /* A:lock.word, pairs with plait_lock_release. */
+        } else if (pl_cas_acquire(&lock->word_, seen, taken(lock, *seen))) {
+            return 0;
+        }
+    }
+    return PLAIT_EBUSY;
 }
 
 /* Joins the line and sees WAITERS set after that. False: look again. */
@@ -135,8 +159,7 @@ static bool stand_in_line(plait_lock *lock, uint32_t seen)
     if (joined)
         join(lock);
     uint32_t now = pl_load_seq_cst(&lock->word_);
-    bool may_be_ours = joined && (now & PL_ID_MASK) == 0;
-    if (now != seen || may_be_ours)
+    if (now != seen || (joined && is_to_be_had(lock, now)))
         return false;
     return (now & PL_LOCK_WAITERS) || pl_cas_seq_cst(&lock->word_, &now, now | PL_LOCK_WAITERS);
 }
@@ -177,27 +200,20 @@ static int wait_in_line(plait_lock *lock, uint32_t seen, struct pl_wait *wait)
     return rc;
 }
 
-/* A worker that is not to wait may have found a free lock whose line has died. True: look again. */
-static bool line_is_empty(plait_lock *lock, uint32_t seen)
-{
-    if ((seen & PL_ID_MASK) || !(seen & PL_LOCK_WAITERS) || pl_fair_call(lock))
-        return false;
-    clear_waiters(lock);
-    return true;
-}
-
 int pl_fair_round(plait_lock *lock, struct pl_wait *wait)
 {
-    uint32_t seen = pl_load_seq_cst(&lock->word_);
-    int rc = try_take(lock, seen);
-    if (rc != PLAIT_EBUSY) {
-        leave();
-        return rc;
+    uint32_t seen;
+    int rc = try_take(lock, &seen);
+    if (rc == PLAIT_EBUSY) {
+        rc = wait->deadline == 0 ? PLAIT_ETIMEDOUT : wait_in_line(lock, seen, wait);
+        if (rc == 0)
+            return PLAIT_EBUSY;
     }
-    if (wait->deadline == 0)
-        return line_is_empty(lock, seen) ? PLAIT_EBUSY : PLAIT_ETIMEDOUT;
-    rc = wait_in_line(lock, seen, wait);
-    return rc < 0 ? give_up(lock, rc) : PLAIT_EBUSY;
+    if (is_in_line(lock))
+        leave(lock);
+    else if (rc >= 0 && (seen & PL_LOCK_WAITERS))
+        clear_waiters(lock);
+    return rc;
 }
 
 int pl_fair_acquire(plait_lock *lock, struct pl_wait *wait)

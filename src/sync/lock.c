@@ -114,7 +114,7 @@ static int sleep_on(plait_lock *lock, uint32_t seen, struct pl_wait *wait)
  * is another by now. */
 static bool clear_flags(plait_lock *lock, uint32_t kept)
 {
-    if (!pl_cas_seq_cst(&lock->word_, &kept, kept & PL_LOCK_FAIR))
+    if (!pl_cas_seq_cst(&lock->word_, &kept, 0u))
         return false;
     if (kept & PL_LOCK_HUNGRY)
         pl_unpark(&lock->word_, INT_MAX);
@@ -226,11 +226,12 @@ int pl_lock_acquire_certainly(plait_lock *lock, enum pl_wait_kind kind)
 }
 
 /* The word is free, and its flags speak of others: wakes one of them. If there is none, takes the flags
- * off. */
+ * off; a fair lock keeps them. */
 static void wake_one(plait_lock *lock, uint32_t kept)
 {
-    bool woken = kept & PL_LOCK_FAIR ? pl_fair_call(lock) : pl_unpark(&lock->word_, 1) > 0;
-    if (!woken)
+    if (kept & PL_LOCK_FAIR)
+        pl_fair_call(lock);
+    else if (pl_unpark(&lock->word_, 1) == 0)
         clear_flags(lock, kept);
 }
 
@@ -246,8 +247,8 @@ static __attribute__((noinline)) int release_slow(plait_lock *lock)
         kept = seen & PL_LOCK_FLAGS;
         if (kept & ~PL_LOCK_FAIR)
             pl_will_unpark(&lock->word_);
-        /* R:lock.word, pairs with plait_lock_acquire. */
-    } while (!pl_cas_release(&lock->word_, &seen, kept));
+        /* R:lock.word, pairs with plait_lock_acquire. seq_cst: before the look at a fair lock's line. */
+    } while (!pl_cas_seq_cst(&lock->word_, &seen, kept));
     if (kept & ~PL_LOCK_FAIR)
         wake_one(lock, kept);
     return 0;

@@ -532,10 +532,21 @@ static bool is_in_bucket(const char *what, const uint32_t *word)
     return was_inside;
 }
 
+/* Whether the caller looks through the worker table, and is at an entry where nobody lives: what happens
+ * there meets it at the next one as well. */
+static bool is_nobodys_entry(const void *word)
+{
+    uintptr_t offset = (uintptr_t)word - (uintptr_t)pl_slot_at(0);
+    if (offset / PL_SLOT_SIZE >= pl_arena->n_slots)
+        return false;
+    struct pl_slot *slot = pl_slot_at((uint32_t)(offset / PL_SLOT_SIZE));
+    return pl_life_of(__atomic_load_n(&slot->life, __ATOMIC_ACQUIRE)) != PL_RUNNING;
+}
+
 static void do_deeds(const char *what, const void *word)
 {
     struct t_meddling *m = meddler.m;
-    if (!m || meddler.busy)
+    if (!m || meddler.busy || is_nobodys_entry(word))
         return;
     meddler.busy = true;
     m->steps++;
