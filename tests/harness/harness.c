@@ -532,21 +532,24 @@ static bool is_in_bucket(const char *what, const uint32_t *word)
     return was_inside;
 }
 
-/* Whether the caller looks through the worker table, and is at an entry where nobody lives: what happens
- * there meets it at the next one as well. */
-static bool is_nobodys_entry(const void *word)
+/* Whether the step is one in the worker table that no deed can meet: who is alive, what is on record about
+ * waits, and all of an entry where nobody lives. */
+static bool is_beside_the_point(const void *word)
 {
-    uintptr_t offset = (uintptr_t)word - (uintptr_t)pl_slot_at(0);
-    if (offset / PL_SLOT_SIZE >= pl_arena->n_slots)
+    uintptr_t at = (uintptr_t)word - (uintptr_t)pl_slot_at(0);
+    if (at / PL_SLOT_SIZE >= pl_arena->n_slots)
         return false;
-    struct pl_slot *slot = pl_slot_at((uint32_t)(offset / PL_SLOT_SIZE));
-    return pl_life_of(__atomic_load_n(&slot->life, __ATOMIC_ACQUIRE)) != PL_RUNNING;
+    struct pl_slot *slot = pl_slot_at((uint32_t)(at / PL_SLOT_SIZE));
+    size_t field = at % PL_SLOT_SIZE;
+    return field < offsetof(struct pl_slot, cancel) ||
+           (field >= offsetof(struct pl_slot, waits_seq) && field < offsetof(struct pl_slot, turn)) ||
+           pl_life_of(__atomic_load_n(&slot->life, __ATOMIC_ACQUIRE)) != PL_RUNNING;
 }
 
 static void do_deeds(const char *what, const void *word)
 {
     struct t_meddling *m = meddler.m;
-    if (!m || meddler.busy || is_nobodys_entry(word))
+    if (!m || meddler.busy || is_beside_the_point(word))
         return;
     meddler.busy = true;
     m->steps++;
