@@ -542,7 +542,8 @@ static bool is_beside_the_point(const void *word)
     struct pl_slot *slot = pl_slot_at((uint32_t)(at / PL_SLOT_SIZE));
     size_t field = at % PL_SLOT_SIZE;
     return field < offsetof(struct pl_slot, cancel) ||
-           (field >= offsetof(struct pl_slot, waits_seq) && field < offsetof(struct pl_slot, turn)) ||
+           (field >= offsetof(struct pl_slot, waits_seq) &&
+            field < offsetof(struct pl_slot, turn)) ||
            pl_life_of(__atomic_load_n(&slot->life, __ATOMIC_ACQUIRE)) != PL_RUNNING;
 }
 

@@ -96,8 +96,7 @@ static void check_served(const struct box *b, const int *expected, int n)
 }
 
 #define CHECK_SERVED(b, ...)                                                                       \
-    check_served((b), (const int[]){__VA_ARGS__},                                                  \
-                 (int)(sizeof(int[]){__VA_ARGS__} / sizeof(int)))
+    check_served((b), (const int[]){__VA_ARGS__}, (int)(sizeof(int[]){__VA_ARGS__} / sizeof(int)))
 
 /* Kills one, if that is not done yet, and takes it out of the team. */
 static void kill_member(struct t_team *team, int i)
@@ -178,55 +177,55 @@ static void the_line_is_served_in_the_order_of_arrival(void **state)
 {
     (void)state;
     FOR_EACH_SETTING(s)
-        for (int round = 0; round < 5; round++) {
-            struct box *b = new_box(s);
-            struct t_team team;
-            acquire_held(&b->lock);
-            form_line(&team, s, b, MOST);
-            CHECK_RC(plait_lock_release(&b->lock), 0);
-            t_join(&team);
-            CHECK_SERVED(b, 0, 1, 2, 3, 4, 5, 6, 7);
-            check_free(&b->lock);
-            t_delete(s, b);
-        }
+    for (int round = 0; round < 5; round++) {
+        struct box *b = new_box(s);
+        struct t_team team;
+        acquire_held(&b->lock);
+        form_line(&team, s, b, MOST);
+        CHECK_RC(plait_lock_release(&b->lock), 0);
+        t_join(&team);
+        CHECK_SERVED(b, 0, 1, 2, 3, 4, 5, 6, 7);
+        check_free(&b->lock);
+        t_delete(s, b);
+    }
 }
 
 static void who_wants_it_back_stands_behind_the_line(void **state)
 {
     (void)state;
     FOR_EACH_SETTING(s)
-        for (int round = 0; round < 20; round++) {
-            struct box *b = new_box(s);
-            struct t_team team;
-            acquire_held(&b->lock);
-            form_line(&team, s, b, 2);
-            CHECK_RC(plait_lock_release(&b->lock), 0);
-            acquire_held(&b->lock);
-            CHECK_SERVED(b, 0, 1);
-            CHECK_RC(plait_lock_release(&b->lock), 0);
-            t_join(&team);
-            t_delete(s, b);
-        }
+    for (int round = 0; round < 20; round++) {
+        struct box *b = new_box(s);
+        struct t_team team;
+        acquire_held(&b->lock);
+        form_line(&team, s, b, 2);
+        CHECK_RC(plait_lock_release(&b->lock), 0);
+        acquire_held(&b->lock);
+        CHECK_SERVED(b, 0, 1);
+        CHECK_RC(plait_lock_release(&b->lock), 0);
+        t_join(&team);
+        t_delete(s, b);
+    }
 }
 
 static void who_will_not_wait_does_not_overtake_either(void **state)
 {
     (void)state;
     FOR_EACH_SETTING(s)
-        for (int round = 0; round < 20; round++) {
-            struct box *b = new_box(s);
-            struct t_team team;
-            acquire_held(&b->lock);
-            form_line(&team, s, b, 1);
-            CHECK_RC(plait_lock_release(&b->lock), 0);
-            int rc;
-            while ((rc = plait_lock_acquire(&b->lock, PLAIT_NOWAIT)) < 0)
-                CHECK_RC(rc, PLAIT_ETIMEDOUT);
-            CHECK_SERVED(b, 0);
-            CHECK_RC(plait_lock_release(&b->lock), 0);
-            t_join(&team);
-            t_delete(s, b);
-        }
+    for (int round = 0; round < 20; round++) {
+        struct box *b = new_box(s);
+        struct t_team team;
+        acquire_held(&b->lock);
+        form_line(&team, s, b, 1);
+        CHECK_RC(plait_lock_release(&b->lock), 0);
+        int rc;
+        while ((rc = plait_lock_acquire(&b->lock, PLAIT_NOWAIT)) < 0)
+            CHECK_RC(rc, PLAIT_ETIMEDOUT);
+        CHECK_SERVED(b, 0);
+        CHECK_RC(plait_lock_release(&b->lock), 0);
+        t_join(&team);
+        t_delete(s, b);
+    }
 }
 
 static int release(void *lock)
@@ -386,7 +385,8 @@ static void a_stopped_first_delays_and_loses_nothing(void **state)
     form_line(&team, &t_processes, b, 3);
     t_stop(team.workers[0]);
     CHECK_RC(plait_lock_release(&b->lock), 0);
-    CHECK_RC(plait_lock_acquire(&b->lock, PLAIT_NOWAIT), PLAIT_ETIMEDOUT); /* free, but not for us */
+    CHECK_RC(plait_lock_acquire(&b->lock, PLAIT_NOWAIT),
+             PLAIT_ETIMEDOUT); /* free, but not for us */
     CHECK_RC(plait_lock_acquire(&b->lock, plait_ms(30)), PLAIT_ETIMEDOUT);
     CHECK_EQ(plait_lock_locked(&b->lock), 0);
     t_continue(team.workers[0]);
@@ -454,8 +454,7 @@ static void a_line_of_dead_keeps_nobody_out(void **state)
             t_kill(holder);
         else
             CHECK_RC(plait_lock_release(&b->lock), 0);
-        CHECK_RC(plait_lock_acquire(&b->lock, timeouts[k % 3]),
-                 holder_dies ? PLAIT_OWNER_DIED : 0);
+        CHECK_RC(plait_lock_acquire(&b->lock, timeouts[k % 3]), holder_dies ? PLAIT_OWNER_DIED : 0);
         CHECK_RC(plait_lock_release(&b->lock), 0);
         check_free(&b->lock);
         CHECK_EQ(b->lock.word_, PL_LOCK_FAIR);
@@ -570,7 +569,8 @@ static int be_served_by_rlock(void *arg)
     struct customer *c = arg;
     struct box *b = c->box;
     CHECK_RC(plait_rlock_acquire(&b->rlock, PLAIT_FOREVER), 0);
-    CHECK_RC(plait_rlock_acquire(&b->rlock, PLAIT_NOWAIT), 0); /* past the line: it has it already */
+    CHECK_RC(plait_rlock_acquire(&b->rlock, PLAIT_NOWAIT),
+             0); /* past the line: it has it already */
     CHECK_EQ(plait_rlock_depth(&b->rlock), 2);
     b->served[b->n++] = c->me;
     CHECK_RC(plait_rlock_release(&b->rlock), 0);

@@ -679,21 +679,21 @@ static void wait_lets_go_of_all_levels_and_restores_them(void **state)
 {
     (void)state;
     FOR_EACH_SETTING(s)
-        for (int depth = 1; depth <= 4; depth += 3) {
-            struct box *b = new_condition(s, depth);
-            plait_worker waiters[2];
-            for (int i = 0; i < 2; i++)
-                waiters[i] = start_deep_waiter(s->kinds[i], b, i, PLAIT_FOREVER);
-            take(&b->rlock, 2); /* free, although each of them had it `depth` times */
-            CHECK_RC(plait_condition_notify(&b->condition, 2), 2);
-            give(&b->rlock, 2);
-            for (int i = 0; i < 2; i++) {
-                CHECK_EQ(t_join_one(waiters[i]), 0);
-                CHECK_RC(b->waiters[i].rc, 0);
-            }
-            check_free(&b->rlock);
-            t_delete(s, b);
+    for (int depth = 1; depth <= 4; depth += 3) {
+        struct box *b = new_condition(s, depth);
+        plait_worker waiters[2];
+        for (int i = 0; i < 2; i++)
+            waiters[i] = start_deep_waiter(s->kinds[i], b, i, PLAIT_FOREVER);
+        take(&b->rlock, 2); /* free, although each of them had it `depth` times */
+        CHECK_RC(plait_condition_notify(&b->condition, 2), 2);
+        give(&b->rlock, 2);
+        for (int i = 0; i < 2; i++) {
+            CHECK_EQ(t_join_one(waiters[i]), 0);
+            CHECK_RC(b->waiters[i].rc, 0);
         }
+        check_free(&b->rlock);
+        t_delete(s, b);
+    }
 }
 
 static void a_timeout_restores_all_levels(void **state)
@@ -780,7 +780,8 @@ static bool notify_here(void *arg)
     struct box *b = arg;
     if (plait_rlock_acquire(&b->rlock, PLAIT_NOWAIT) < 0)
         return false;
-    bool held_by_caller = plait_rlock_depth(&b->rlock) > 1; /* we are the calling thread ourselves */
+    bool held_by_caller =
+        plait_rlock_depth(&b->rlock) > 1; /* we are the calling thread ourselves */
     int n = held_by_caller ? 0 : plait_condition_notify(&b->condition, 1);
     give(&b->rlock, 1);
     return n == 1;
