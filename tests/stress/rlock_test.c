@@ -1,0 +1,286 @@
+/* The rlock under load. Invariants:
+ *   - what is counted under the lock, in plain memory, is exactly what the workers say they counted,
+ *     whatever times out, is canceled or is killed meanwhile;
+ *   - who gets the lock with 0 finds the data whole; torn data comes with PLAIT_OWNER_DIED only;
+ *   - after each death the others go on, holding it once;
+ *   - a wait on a condition of it restores what it let go, whatever ends it. */
+#include "harness/harness.h"
+
+#include <string.h>
+#include <unistd.h>
+
+enum { WORKERS = 6, LONG_NS = 20 * 1000 };
+
+struct member {
+    struct world *world;
+    uint64_t seed;
+    long done;    /* updates of the counters; written under the lock */
+    long refused; /* requests to stop that it heard of */
+};
+
+struct world {
+    plait_rlock lock;
+    plait_condition condition;
+    long a, b; /* plain, under the lock: equal, but in the middle of an update */
+    long told; /* deaths that takers of the lock were told of */
+    int stop;
+    struct member members[WORKERS];
+};
+
+/* Deeper by as many levels as it says, and back. */
+static void go_deeper(struct world *w, int levels)
+{
+    uint32_t depth = plait_rlock_depth(&w->lock);
+    CHECK(depth >= 1);
+    if (levels == 0)
+        return;
+    PLAIT_WITH(&w->lock) {
+        CHECK_EQ(plait_rlock_depth(&w->lock), depth + 1);
+        go_deeper(w, levels - 1);
+    }
+    CHECK_EQ(plait_rlock_depth(&w->lock), depth);
+}
+
+static struct world *new_world(const struct t_setting *s, uint64_t seed)
+{
+    struct world *w = t_new(s, sizeof *w);
+    for (int i = 0; i < WORKERS; i++)
+        w->members[i] = (struct member){.world = w, .seed = seed + (uint64_t)i};
+    return w;
+}
+
+static long all_done(const struct world *w)
+{
+    long sum = 0;
+    for (int i = 0; i < WORKERS; i++)
+        sum += SEEN(w->members[i].done);
+    return sum;
+}
+
+/* The update, with time to be killed in each of its states. */
+static void update(struct member *m)
+{
+    struct world *w = m->world;
+    CHECK_EQ(plait_rlock_depth(&w->lock), 1);
+    CHECK_EQ(w->a, w->b);
+    CHECK_RC(plait_rlock_acquire(&w->lock, PLAIT_NOWAIT), 0); /* it may be killed deeper, too */
+    TELL(w->a, w->a + 1);
+    t_dither(&m->seed, LONG_NS);
+    TELL(m->done, m->done + 1); /* from here on it counts */
+    t_dither(&m->seed, LONG_NS);
+    TELL(w->b, w->b + 1);
+    CHECK_RC(plait_rlock_release(&w->lock), 0);
+}
+
+/* After the death of a holder: exactly one update may be half done. */
+static void repair(struct world *w)
+{
+    long done = all_done(w);
+    CHECK(w->a == w->b || w->a == w->b + 1);
+    CHECK(done == w->a || done == w->b);
+    w->a = w->b = done;
+    w->told++;
+}
+
+/* --- no deaths --- */
+
+enum { EACH = 20000 };
+
+static int add_many(void *arg)
+{
+    struct world *w = arg;
+    for (long i = 0, n = t_rounds(EACH); i < n; i++) {
+        CHECK_RC(plait_rlock_acquire(&w->lock, PLAIT_FOREVER), 0);
+        w->a++;
+        go_deeper(w, (int)(i % 4));
+        CHECK_RC(plait_rlock_release(&w->lock), 0);
+    }
+    return 0;
+}
+
+static void the_sum_of_all_additions_is_exact(void **state)
+{
+    (void)state;
+    FOR_EACH_SETTING(s)
+    {
+        struct world *w = new_world(s, 0);
+        struct t_team team;
+        t_start(&team, s, WORKERS, add_many, w);
+        t_join(&team);
+        CHECK_EQ(w->a, WORKERS * t_rounds(EACH));
+        CHECK_EQ(plait_rlock_locked(&w->lock), 0);
+        t_delete(s, w);
+    }
+}
+
+/* Timeouts of all lengths; whoever gets the lock counts. */
+static int add_if_in_time(void *arg)
+{
+    struct member *m = arg;
+    struct world *w = m->world;
+    while (!SEEN(w->stop)) {
+        int rc = plait_rlock_acquire(&w->lock, t_below(&m->seed, 200) * 1000);
+        m->refused += rc == PLAIT_ECANCELED;
+        CHECK(rc == 0 || rc == PLAIT_ETIMEDOUT || rc == PLAIT_ECANCELED);
+        if (rc < 0)
+            continue;
+        w->a++;
+        m->done++;
+        t_dither(&m->seed, LONG_NS);
+        CHECK_RC(plait_rlock_release(&w->lock), 0);
+    }
+    return 0;
+}
+
+static void timeouts_and_cancellations_lose_nothing(void **state)
+{
+    (void)state;
+    uint64_t seed = t_seed();
+    FOR_EACH_SETTING(s)
+    {
+        struct world *w = new_world(s, seed);
+        struct t_team team;
+        long asked = 0, heard = 0;
+        t_start_each(&team, s, WORKERS, add_if_in_time, w->members, sizeof w->members[0]);
+        for (long i = 0, n = t_rounds(2000); i < n; i++, asked++) {
+            CHECK_RC(plait_cancel(team.workers[t_below(&seed, WORKERS)]), 0);
+            t_dither(&seed, 200 * 1000);
+        }
+        TELL(w->stop, 1);
+        t_join(&team);
+        for (int i = 0; i < WORKERS; i++)
+            heard += w->members[i].refused;
+        CHECK_EQ(w->a, all_done(w));
+        CHECK(heard > 0 && heard <= asked);
+        CHECK_RC(plait_rlock_acquire(&w->lock, PLAIT_NOWAIT), 0);
+        CHECK_RC(plait_rlock_release(&w->lock), 0);
+        t_delete(s, w);
+    }
+}
+
+/* --- with a condition --- */
+
+static int wait_at_all_depths(void *arg)
+{
+    struct member *m = arg;
+    struct world *w = m->world;
+    for (long i = 0, n = t_rounds(1000); i < n; i++) {
+        int depth = 1 + t_below(&m->seed, 4);
+        for (int k = 0; k < depth; k++)
+            CHECK_RC(plait_condition_acquire(&w->condition, k ? PLAIT_NOWAIT : PLAIT_FOREVER), 0);
+        w->a++;
+        w->b++;
+        CHECK(plait_condition_notify(&w->condition, 1) >= 0);
+        int rc = plait_condition_wait(&w->condition, t_below(&m->seed, 100) * 1000);
+        CHECK(rc == 0 || rc == PLAIT_ETIMEDOUT);
+        CHECK_EQ(w->a, w->b);
+        m->done++;
+        for (int k = depth; k > 0; k--) {
+            CHECK_EQ(plait_rlock_depth(&w->lock), (uint32_t)k);
+            CHECK_RC(plait_condition_release(&w->condition), 0);
+        }
+    }
+    return 0;
+}
+
+static void waits_on_a_condition_restore_each_its_own_depth(void **state)
+{
+    (void)state;
+    uint64_t seed = t_seed();
+    FOR_EACH_SETTING(s)
+    {
+        struct world *w = new_world(s, seed);
+        struct t_team team;
+        CHECK_RC(plait_condition_init_rlock(&w->condition, &w->lock), 0);
+        t_start_each(&team, s, WORKERS, wait_at_all_depths, w->members, sizeof w->members[0]);
+        t_join(&team);
+        CHECK_EQ(w->a, WORKERS * t_rounds(1000));
+        CHECK_EQ(w->a, all_done(w));
+        CHECK_EQ(plait_rlock_locked(&w->lock), 0);
+        t_delete(s, w);
+    }
+}
+
+/* --- deaths --- */
+
+static int update_until_stopped(void *arg)
+{
+    struct member *m = arg;
+    struct world *w = m->world;
+    while (!SEEN(w->stop)) {
+        int rc = plait_rlock_acquire(&w->lock, PLAIT_FOREVER);
+        CHECK(rc == 0 || rc == PLAIT_OWNER_DIED);
+        if (rc == PLAIT_OWNER_DIED)
+            repair(w);
+        update(m);
+        CHECK_RC(plait_rlock_release(&w->lock), 0);
+    }
+    return 0;
+}
+
+static void go_on_after_death(struct world *w)
+{
+    long so_far = all_done(w);
+    UNTIL(all_done(w) >= so_far + 1);
+}
+
+/* Kills one worker after the other at random moments; the last one is a thread, which lives on. */
+static void kill_again_and_again(struct world *w, struct t_team *team, uint64_t *seed, long rounds)
+{
+    for (long i = 0; i < rounds; i++) {
+        int victim = t_below(seed, WORKERS - 1);
+        t_dither(seed, 300 * 1000);
+        t_kill(team->workers[victim]);
+        go_on_after_death(w);
+        team->workers[victim] =
+            t_start_one(PLAIT_PROCESS, update_until_stopped, &w->members[victim]);
+    }
+}
+
+static void the_last_one_out(struct world *w)
+{
+    int rc = plait_rlock_acquire(&w->lock, PLAIT_FOREVER);
+    CHECK(rc == 0 || rc == PLAIT_OWNER_DIED);
+    if (rc == PLAIT_OWNER_DIED)
+        repair(w);
+    CHECK_RC(plait_rlock_release(&w->lock), 0);
+}
+
+static void a_thousand_kills_leave_the_count_exact(void **state)
+{
+    (void)state;
+    uint64_t seed = t_seed();
+    long rounds = t_rounds(1000);
+    struct world *w = new_world(&t_mixed, seed);
+    struct t_team team = {.n = WORKERS};
+    for (int i = 0; i < WORKERS; i++)
+        team.workers[i] = t_start_one(i < WORKERS - 1 ? PLAIT_PROCESS : PLAIT_THREAD,
+                                      update_until_stopped, &w->members[i]);
+    kill_again_and_again(w, &team, &seed, rounds);
+    TELL(w->stop, 1);
+    t_join(&team);
+    the_last_one_out(w);
+    CHECK_EQ(w->a, w->b);
+    CHECK_EQ(w->a, all_done(w));
+    CHECK(w->told > 0 && w->told <= rounds); /* no death is told twice */
+    print_message("%ld kills, %ld with the lock held, %ld updates\n", rounds, w->told, w->a);
+    t_delete(&t_mixed, w);
+}
+
+static int nothing_is_left(void **state)
+{
+    (void)state;
+    return t_has_children() ? -1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    t_arguments(argc, argv);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_sum_of_all_additions_is_exact),
+        cmocka_unit_test(timeouts_and_cancellations_lose_nothing),
+        cmocka_unit_test(waits_on_a_condition_restore_each_its_own_depth),
+        cmocka_unit_test(a_thousand_kills_leave_the_count_exact),
+    };
+    return cmocka_run_group_tests(tests, NULL, nothing_is_left);
+}
