@@ -43,6 +43,8 @@ static const struct bench_subject table[] = {
     LOCK_PRIVATE_CASES("lock", "pthread", plain),
     LOCK_SHARED_CASES("lock", "pthread", plain),
     LOCK_CURVE("lock", "pthread", plain),
+    LOCK_PRIVATE_CASES("lock_fair", "pthread", plain),
+    LOCK_SHARED_CASES("lock_fair", "pthread", plain),
     LOCK_PRIVATE_CASES("lock", "pthread robust", robust),
     LOCK_SHARED_CASES("lock", "pthread robust", robust),
     {0},
