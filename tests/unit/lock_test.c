@@ -722,6 +722,47 @@ static void they_are_woken_at_once(void **state)
     t_check_at_once(end_holders);
 }
 
+static int take_and_die(void *arg)
+{
+    struct box *b = arg;
+    acquire_held(&b->lock);
+    raise(SIGKILL);
+    return 0;
+}
+
+/* B gets the lock and dies at once; C, who sleeps too, has never seen B with it. If C came first, the scene
+ * is played again. */
+static int64_t let_the_next_die(void)
+{
+    for (int try = 0; try < 20; try++) {
+        struct box *b = t_new(&t_processes, sizeof *b);
+        struct t_team team;
+        acquire_held(&b->lock);
+        plait_worker first = t_start_one(PLAIT_PROCESS, take_and_die, b);
+        UNTIL_WAITS(first, PL_WAIT_LOCK);
+        start_waiters(&team, &t_mixed, b, 2, pass);
+        t_let_naps_grow();
+        int64_t start = plait_now();
+        CHECK_RC(plait_lock_release(&b->lock), 0);
+        UNTIL(SEEN(b->waiters[0].step) == 2 && SEEN(b->waiters[1].step) == 2);
+        int64_t took = plait_now() - start;
+        int told = (b->waiters[0].rc == PLAIT_OWNER_DIED) + (b->waiters[1].rc == PLAIT_OWNER_DIED);
+        CHECK_EQ(t_join_one(first), -SIGKILL);
+        t_join(&team);
+        t_delete(&t_processes, b);
+        if (told == 1)
+            return took;
+        CHECK_EQ(told, 0);
+    }
+    t_die(__FILE__, __LINE__, "who came first was never served first");
+}
+
+static void the_death_of_one_who_just_got_it_is_told_at_once(void **state)
+{
+    (void)state;
+    t_check_at_once(let_the_next_die);
+}
+
 static void a_holder_that_ended_without_release_counts_as_dead(void **state)
 {
     (void)state;
@@ -1179,6 +1220,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(blame_is_estale_when_the_entry_serves_another),
         cmocka_unit_test(waiters_are_woken_by_the_death_of_the_holder),
         cmocka_unit_test(they_are_woken_at_once),
+        cmocka_unit_test(the_death_of_one_who_just_got_it_is_told_at_once),
         cmocka_unit_test(a_holder_that_ended_without_release_counts_as_dead),
         cmocka_unit_test(a_pthread_that_ended_without_release_counts_as_dead),
         cmocka_unit_test(blame_without_a_death_is_esrch),
