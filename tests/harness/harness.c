@@ -355,7 +355,7 @@ void t_check_time(t_wait *call, void *object)
     CHECK_EQ(errno, EXDEV);
 }
 
-/* Naps of 20, 40, 80, 160, 320 ms: the fifth lasts from 300 to 620 ms after the wait began. */
+/* Naps of 1, 20, 40, 80, 160, 320 ms: the sixth lasts from 301 to 621 ms after the wait began. */
 void t_let_naps_grow(void)
 {
     t_sleep(plait_ms(330));
@@ -567,6 +567,8 @@ int t_meddle(struct t_meddling *m, t_wait *call, void *object, int64_t timeout)
 {
     CHECK(plait_self().slot); /* registered, and the arena is there */
     pl_self.spin_budget = 1;  /* no spinning: it would only repeat the same steps */
+    pl_first_nap =
+        PL_SECOND_NAP; /* nor a look around before the time is over, which would hide a sleep in vain */
     __atomic_store_n(&pl_arena->last_sweep, PLAIT_TIMEOUT_MAX, __ATOMIC_RELAXED); /* nor sweeping */
     m->steps = 0;
     m->done[0] = m->done[1] = false;
