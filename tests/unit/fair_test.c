@@ -641,7 +641,7 @@ struct meeting {
     struct box box; /* first: its lock is the object of the call */
     const struct t_setting *setting;
     plait_event held, may_end;
-    plait_worker before, behind;
+    plait_worker holder, before, behind;
 };
 
 static int hold_meeting(void *arg)
@@ -681,7 +681,7 @@ static int call_it(struct meeting *g, struct t_meddling *m, bool with_one_before
     g->box.n = 0;
     plait_event_init(&g->held);
     plait_event_init(&g->may_end);
-    plait_worker holder = t_start_one(PLAIT_THREAD, hold_meeting, g);
+    g->holder = t_start_one(PLAIT_THREAD, hold_meeting, g);
     CHECK_RC(plait_event_wait(&g->held, PLAIT_FOREVER), 0);
     if (with_one_before)
         g->before = stand_in_line(g->setting->kinds[0], &g->box, 0, PLAIT_FOREVER);
@@ -689,11 +689,16 @@ static int call_it(struct meeting *g, struct t_meddling *m, bool with_one_before
     if (m->deeds[1] == t_cancel_me)
         t_check_canceled_once(m, rc);
     CHECK(rc < 0 || plait_same(plait_lock_holder(&g->box.lock), plait_self()));
-    if (rc == 0 || plait_same(plait_lock_holder(&g->box.lock), holder))
+    if (rc == 0 || plait_same(plait_lock_holder(&g->box.lock), g->holder))
         CHECK_RC(plait_lock_release(&g->box.lock), 0);
-    CHECK_RC(plait_event_set(&g->may_end), 0);
-    CHECK_EQ(t_join_one(holder), 0);
     return rc;
+}
+
+/* Last of all: who sleeps hears of the end of the worker that it waits for, and would look. */
+static void end_meeting(struct meeting *g)
+{
+    CHECK_RC(plait_event_set(&g->may_end), 0);
+    CHECK_EQ(t_join_one(g->holder), 0);
 }
 
 static int meet(void *arg, long i, long k)
@@ -703,6 +708,7 @@ static int meet(void *arg, long i, long k)
         struct meeting *g = arg;
         int rc = call_it(g, &m, false);
         CHECK(rc < 0 || m.done[0]);
+        end_meeting(g);
         check_free(&g->box.lock);
         if ((!m.done[0] && !m.done[1]) || m.took < plait_ms(T_TOO_LONG_MS))
             return t_came_late(&m);
@@ -717,11 +723,14 @@ static int meet_in_company(void *arg, long i, long k)
         struct meeting *g = arg;
         call_it(g, &m, false);
         int64_t start = plait_now();
+        if (m.done[0])
+            CHECK_EQ(t_join_one(g->behind), 0);
+        int64_t took = plait_now() - start;
+        end_meeting(g);
         if (!m.done[0])
             return t_came_late(&m);
-        CHECK_EQ(t_join_one(g->behind), 0);
         CHECK_SERVED(&g->box, 1);
-        if (plait_now() - start < plait_ms(T_TOO_LONG_MS))
+        if (took < plait_ms(T_TOO_LONG_MS))
             return t_came_late(&m);
     }
     t_die(__FILE__, __LINE__, "deeds at steps %ld and %ld, and the other slept on", i, k);
@@ -737,6 +746,7 @@ static int meet_behind_another(void *arg, long i, long k)
         if (!m.done[0])
             plait_cancel(g->before);
         CHECK_EQ(t_join_one(g->before), 0);
+        end_meeting(g);
         check_free(&g->box.lock);
         if (!m.done[0] || !m.done[1] || m.took < plait_ms(T_TOO_LONG_MS))
             return t_came_late(&m);

@@ -1079,7 +1079,7 @@ struct meeting {
     const struct t_setting *setting;
     plait_event held, may_end;
     struct t_waiter other;
-    plait_worker worker;
+    plait_worker holder, worker;
 };
 
 static bool release_here(void *arg)
@@ -1111,7 +1111,7 @@ static int meet_holder(struct meeting *g, struct t_meddling *m)
     CHECK_RC(plait_lock_init(&g->lock, NULL), 0);
     plait_event_init(&g->held);
     plait_event_init(&g->may_end);
-    plait_worker worker = t_start_one(PLAIT_THREAD, hold_meeting, g);
+    g->holder = t_start_one(PLAIT_THREAD, hold_meeting, g);
     CHECK_RC(plait_event_wait(&g->held, PLAIT_FOREVER), 0);
     int rc = t_meddle(m, acquire, &g->lock, plait_ms(T_SHORT_MS));
     t_check_canceled_once(m, rc);
@@ -1119,9 +1119,14 @@ static int meet_holder(struct meeting *g, struct t_meddling *m)
     CHECK(rc < 0 || m->done[0]);
     if (rc == 0 || !m->done[0])
         CHECK_RC(plait_lock_release(&g->lock), 0);
-    CHECK_RC(plait_event_set(&g->may_end), 0);
-    CHECK_EQ(t_join_one(worker), 0);
     return rc;
+}
+
+/* Last of all: who sleeps hears of the end of the worker that it waits for, and would look. */
+static void end_meeting(struct meeting *g)
+{
+    CHECK_RC(plait_event_set(&g->may_end), 0);
+    CHECK_EQ(t_join_one(g->holder), 0);
 }
 
 static int meet(void *arg, long i, long k)
@@ -1130,6 +1135,7 @@ static int meet(void *arg, long i, long k)
     for (int try = 0; try < T_TRIES; try++) {
         struct meeting *g = arg;
         meet_holder(g, &m);
+        end_meeting(g);
         CHECK_RC(plait_lock_acquire(&g->lock, PLAIT_NOWAIT), 0); /* it is free for newcomers */
         CHECK_RC(plait_lock_release(&g->lock), 0);
         if ((!m.done[0] && !m.done[1]) || m.took < plait_ms(T_TOO_LONG_MS))
@@ -1145,11 +1151,12 @@ static int meet_in_company(void *arg, long i, long k)
         struct meeting *g = arg;
         meet_holder(g, &m);
         int64_t start = plait_now();
-        if (!m.done[0])
-            return t_came_late(&m);
-        CHECK_EQ(t_join_one(g->worker), 0);
+        if (m.done[0])
+            CHECK_EQ(t_join_one(g->worker), 0);
+        int64_t took = plait_now() - start;
+        end_meeting(g);
         CHECK_RC(g->other.rc, 0);
-        if (plait_now() - start < plait_ms(T_TOO_LONG_MS))
+        if (!m.done[0] || took < plait_ms(T_TOO_LONG_MS))
             return t_came_late(&m);
     }
     t_die(__FILE__, __LINE__, "deeds at steps %ld and %ld, and the other slept on", i, k);
