@@ -269,12 +269,26 @@ static void go_on_after_death(struct world *w)
     UNTIL(all_done(w) >= so_far + 1);
 }
 
+/* Whom to kill: anyone, or, since most of their time they all stand in line, who has the lock now. */
+static int choose_victim(const struct world *w, const struct t_team *team, uint64_t *seed,
+                         bool holder)
+{
+    int victim = t_below(seed, WORKERS - 1);
+    for (int i = 0; holder && i < 100000; i++) {
+        plait_worker now = plait_lock_holder(&w->lock);
+        for (int k = 0; k < WORKERS - 1; k++)
+            if (plait_same(now, team->workers[k]))
+                return k;
+    }
+    return victim;
+}
+
 /* Kills one worker after the other at random moments; the last one is a thread, which lives on. */
 static void kill_again_and_again(struct world *w, struct t_team *team, uint64_t *seed, long rounds)
 {
     for (long i = 0; i < rounds; i++) {
-        int victim = t_below(seed, WORKERS - 1);
         t_dither(seed, 300 * 1000);
+        int victim = choose_victim(w, team, seed, i % 2);
         t_kill(team->workers[victim]);
         go_on_after_death(w);
         team->workers[victim] =
