@@ -3,7 +3,7 @@
  * Naive: futex_wait(word, seen). Its holes: a dead holder changes no word; a cancelled sleeper is
  * not woken; a wake-up given to a worker that was killed before it could use it is lost.
  * Cure: a sleeper watches up to three words at once: the primitive's, its own `cancel`, and the
- * holder's heart, which the kernel marks at death. And it naps: a sleep is cut into naps (1 ms, 20 ms,
+ * holder's heart, which the kernel marks at death. And it naps: a sleep is cut into naps (20 ms,
  * doubling to 1 s), after each of which the word is looked at again and the registry swept for
  * deaths that nobody noticed. So a lost wake-up costs a nap, not forever, and a sleeper that is
  * left alone costs one look a second.
@@ -24,10 +24,6 @@ enum {
     BLIND_NAP = 5 * 1000 * 1000, /* without futex_waitv */
     SWEEP_EVERY = 10 * 1000 * 1000,
 };
-
-#ifdef PL_STEP_HOOKS
-int64_t pl_first_nap = PL_FIRST_NAP;
-#endif
 
 const char *pl_wait_name(uint32_t kind)
 {
@@ -61,14 +57,14 @@ int pl_wait_begin(struct pl_wait *wait, enum pl_wait_kind kind, int64_t timeout)
     *wait = (struct pl_wait){
         .kind = kind,
         .deadline = timeout == PLAIT_NOWAIT ? 0 : pl_deadline(timeout),
-        .nap = pl_first_nap,
+        .nap = PL_FIRST_NAP,
     };
     return 0;
 }
 
 void pl_wait_renew(struct pl_wait *wait)
 {
-    *wait = (struct pl_wait){.kind = wait->kind, .deadline = wait->deadline, .nap = pl_first_nap};
+    *wait = (struct pl_wait){.kind = wait->kind, .deadline = wait->deadline, .nap = PL_FIRST_NAP};
 }
 
 /* --- cancellation --- */

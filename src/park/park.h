@@ -28,12 +28,6 @@ enum { PL_FIRST_NAP = 20 * 1000 * 1000 };
 /* ns of waiting after which newcomers have to let a sleeper pass. */
 enum { PL_HUNGER = 1000 * 1000 };
 
-#ifdef PL_STEP_HOOKS
-extern int64_t pl_first_nap; /* tests that look for lost wake-ups make it longer */
-#else
-#define pl_first_nap ((int64_t)PL_FIRST_NAP)
-#endif
-
 /* Workers whose deaths one sleeper can watch at once, besides the holder. */
 enum { PL_WATCH_MOST = 124 };
 

@@ -567,8 +567,6 @@ int t_meddle(struct t_meddling *m, t_wait *call, void *object, int64_t timeout)
 {
     CHECK(plait_self().slot); /* registered, and the arena is there */
     pl_self.spin_budget = 1;  /* no spinning: it would only repeat the same steps */
-    pl_first_nap =
-        PL_SECOND_NAP; /* nor a look around before the time is over, which would hide a sleep in vain */
     __atomic_store_n(&pl_arena->last_sweep, PLAIT_TIMEOUT_MAX, __ATOMIC_RELAXED); /* nor sweeping */
     m->steps = 0;
     m->done[0] = m->done[1] = false;
