@@ -5,6 +5,7 @@
 #include <plait/acquire_all.h>
 #include <plait/arena.h>
 #include <plait/bank.h>
+#include <plait/barrier.h>
 #include <plait/clock.h>
 #include <plait/condition.h>
 #include <plait/deadlock.h>
@@ -12,9 +13,11 @@
 #include <plait/event.h>
 #include <plait/gil.h>
 #include <plait/label.h>
+#include <plait/latch.h>
 #include <plait/lock.h>
 #include <plait/log.h>
 #include <plait/pi_lock.h>
+#include <plait/once.h>
 #include <plait/pool.h>
 #include <plait/rlock.h>
 #include <plait/rwlock.h>

@@ -1,7 +1,8 @@
 /* Recovery: what a death leaves behind is repaired by whoever notices it first (D6).
  *
  * A dead worker may have left: chunks of the allocator it owned; sleepers it was about to wake; a
- * wake-up it had been given but could not use; a condition's notification in its hand. Each is
+ * wake-up it had been given but could not use; a condition's notification in its hand; a barrier that
+ * counts on it. Each is
  * found in its slot, and each repair may be done twice without harm (a notification passed on twice
  * wakes one waiter too many, which waiters must bear; lost, it would leave one asleep). So a
  * recoverer that dies half way is simply followed by another: `recoverer` names it, and a dead name
@@ -130,6 +131,54 @@ bool pl_slot_settle(struct pl_slot *slot)
     return true;
 }
 
+static uint64_t number_after(uint32_t number)
+{
+    return (number + 1) & PL_ROUND_NUMBER;
+}
+
+static bool is_breakable(uint64_t state, uint32_t number)
+{
+    bool is_next = (state & PL_ROUND_NUMBER) == number_after(number) && !(state & PL_ROUND_DRAIN);
+    return !(state & PL_ROUND_BROKEN) && ((state & PL_ROUND_NUMBER) == number || is_next);
+}
+
+/* Once broken a round stays so: to be repeated by the recoverer of a recoverer. */
+void pl_round_break(struct pl_round *round, uint32_t number, uint32_t dead)
+{
+    uint64_t seen = pl_load_acquire(&round->state), next;
+    do {
+        if (!is_breakable(seen, number))
+            return;
+        pl_store_release(&round->died, dead); /* first: who sees DIED may ask at once */
+        next = (seen & ~PL_ROUND_WAITERS) | PL_ROUND_BROKEN | PL_ROUND_DIED;
+    } while (!pl_cas_acq_rel(&round->state, &seen, next));
+}
+
+/* The round before was reset, and those who want to enter wait until its last worker has left: they are
+ * to look again, also who is just about to sleep. */
+static void open_next_round(struct pl_round *round, uint32_t number)
+{
+    uint64_t seen = pl_load_acquire(&round->state);
+    while ((seen & PL_ROUND_DRAIN) && (seen & PL_ROUND_WAITERS) &&
+           (seen & PL_ROUND_NUMBER) == number_after(number))
+        if (pl_cas_acq_rel(&round->state, &seen, seen & ~PL_ROUND_WAITERS))
+            return;
+}
+
+void pl_slot_leave_round(struct pl_slot *slot)
+{
+    struct pl_round *round = pl_load_acquire(&slot->round);
+    uint32_t number = pl_load_relaxed(&slot->round_number);
+    bool shared = round && pl_arena_holds(round);
+    if (!shared && (!round || slot != pl_self.slot)) /* another process's memory */
+        return;
+    pl_round_break(round, number, pl_slot_id(slot));
+    open_next_round(round, number);
+    if (shared) /* sleepers on private memory look by themselves: they see that a heart stopped */
+        pl_futex_wake((uint32_t *)&round->state, INT_MAX, true);
+    pl_store_release(&slot->round, NULL);
+}
+
 /* Whether nobody is left who could be expected to join: the thread that started it may have ended
  * long ago and have given the handle to others, but its process is the one that can collect it. */
 static bool is_nobodys(const struct pl_slot *slot)
@@ -160,6 +209,7 @@ void pl_recover(struct pl_slot *slot)
     }
     wake_line(slot, &slot->place.line);
     wake_line(slot, &slot->waking);
+    pl_slot_leave_round(slot);
     wake_sleepers(&slot->waits_on);
     wake_sleepers(&slot->waking);
     pl_fetch_add_relaxed(&pl_arena->deaths, 1u);

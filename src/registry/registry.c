@@ -198,6 +198,8 @@ static void reset(struct pl_slot *slot)
     pl_store_relaxed(&slot->place.line, NULL);
     pl_store_relaxed(&slot->place.word, 0u);
     reset_readings(slot);
+    pl_store_relaxed(&slot->round, NULL); /* nor a barrier */
+    pl_store_relaxed(&slot->round_number, 0u);
     pl_store_release(&slot->id, (generation << PL_ID_SLOT_BITS & PL_ID_MASK) | index);
     pl_store_relaxed(&slot->parent, pl_self.id);
     pl_store_relaxed(&slot->parent_pid, 0);
@@ -336,6 +338,8 @@ void pl_slot_leave(enum pl_ending ending, int status)
     if (pl_load_relaxed(&slot->turn.debt)) /* exit() out of a wait, from a signal handler */
         while (!pl_slot_settle(slot))
             sched_yield();
+    if (pl_load_relaxed(&slot->round)) /* the same, or pthread_exit in a barrier's action */
+        pl_slot_leave_round(slot);
     pl_alloc_leave();
     pl_store_relaxed(&slot->status, status);
     pl_store_relaxed(&slot->ended, plait_now());

@@ -100,6 +100,21 @@ struct pl_place {
     uint64_t ticket; /* order of arrival. Atomic; the waiter, before `line` */
 };
 
+/* What a death must be able to change in a barrier; see sync/barrier.c. */
+struct pl_round {
+    /* Low half, a futex: flags and the round's number. High half: forks seen by its process, if in private
+     * memory, and arrivals so far. Atomic. */
+    uint64_t state;
+    uint32_t died; /* id of the dead worker that PL_ROUND_DIED speaks of. Atomic */
+    uint32_t unused;
+};
+
+#define PL_ROUND_WAITERS UINT64_C(0x80000000) /* someone may sleep on the low half */
+#define PL_ROUND_BROKEN UINT64_C(0x40000000)  /* the round will not be completed */
+#define PL_ROUND_DRAIN UINT64_C(0x20000000) /* the one before was reset: some may still be inside */
+#define PL_ROUND_DIED UINT64_C(0x10000000)  /* the last broken round was broken by a death */
+#define PL_ROUND_NUMBER UINT64_C(0x0fffffff)
+
 /* An rwlock that a worker reads or waits to read although all entries of the rwlock are taken; see
  * sync/rwlock.c. The worker writes, unless said. */
 struct pl_reading {
@@ -161,6 +176,11 @@ struct pl_slot {
     struct pl_held
         *held; /* atomic; PL_HELD_MOST of them, NULL: none yet. Stays with the slot for ever */
 
+    /* The round of a barrier that it is in, from before it is counted until it has left; NULL: none.
+     * Atomic; the worker writes, the number first; once it is dead its recoverer. */
+    struct pl_round *round;
+    uint32_t round_number;
+
     /* The end; written by the worker, its reaper or its recoverer before life becomes ENDED. */
     _Alignas(64) uint32_t ending; /* enum pl_ending; atomic */
     int32_t status;
@@ -183,6 +203,12 @@ struct pl_slot {
 };
 
 _Static_assert(sizeof(struct pl_slot) <= PL_SLOT_SIZE, "a slot fits its place");
+
+/* The round that the slot's worker is in. No step of the test build: it is asked of every entry. */
+static inline struct pl_round *pl_slot_round(const struct pl_slot *slot)
+{
+    return __atomic_load_n(&slot->round, __ATOMIC_SEQ_CST);
+}
 
 #define PL_RECOVERED UINT32_C(0x80000000)
 #define PL_REAPED UINT32_C(0x80000000)
@@ -323,6 +349,14 @@ static inline bool pl_slot_is_alive(struct pl_slot *slot)
 /* Gives back what a worker has in hand of a condition: its place in the queue, a notification. False:
  * another worker's account is open just now; to be tried again. */
 bool pl_slot_settle(struct pl_slot *slot);
+
+/* Breaks the round with this number in the name of a dead worker; if it is complete already, the next, as
+ * the dead one will not come to it. Not if it was reset. Whoever sleeps on it is left to the caller
+ * to wake. */
+void pl_round_break(struct pl_round *round, uint32_t number, uint32_t dead);
+
+/* The worker is dead, or at its end: nobody is to wait for it in the barrier it is in. */
+void pl_slot_leave_round(struct pl_slot *slot);
 
 /* Repairs what a dead worker left: allocator, wake-ups it owed or swallowed. Once per death, by one
  * of any number of callers; safe against the death of the recoverer. */
