@@ -25,6 +25,7 @@
 #include "port/symbol.h"
 
 #include <plait/arena.h>
+#include <plait/clock.h>
 #include <plait/label.h>
 #include <stdlib.h>
 #include <string.h>
@@ -309,6 +310,18 @@ void pl_lockdep_taken(uint32_t *word, const void *site)
         pl_store_release(&held[i].word, word);
         return;
     }
+}
+
+int pl_lockdep_acquire(int (*call)(void *lock, int64_t timeout), void *lock, uint32_t *word,
+                       int64_t timeout, const void *site)
+{
+    bool known = lock && pl_self_known() == 0;
+    if (known && timeout != PLAIT_NOWAIT)
+        pl_lockdep_before(word, site);
+    int rc = call(lock, timeout);
+    if (known && rc >= 0)
+        pl_lockdep_taken(word, site);
+    return rc;
 }
 
 void pl_lockdep_released(uint32_t *word, uint32_t holder)

@@ -13,6 +13,10 @@ static inline bool pl_lockdep_is_on(void)
 /* The caller is about to take the lock that `word` belongs to, from the code at `site`. */
 void pl_lockdep_before(uint32_t *word, const void *site);
 
+/* call(lock, timeout), which acquires what `word` belongs to, watched. */
+int pl_lockdep_acquire(int (*call)(void *lock, int64_t timeout), void *lock, uint32_t *word,
+                       int64_t timeout, const void *site);
+
 /* It has taken it. */
 void pl_lockdep_taken(uint32_t *word, const void *site);
 

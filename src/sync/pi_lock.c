@@ -36,6 +36,7 @@
 #include "park/park.h"
 #include "port/futex.h"
 #include "port/mapping.h"
+#include "sync/lockdep.h"
 
 #include <limits.h>
 #include <linux/futex.h>
@@ -264,8 +265,15 @@ static __attribute__((noinline)) int acquire_prepared(plait_pi_lock *lock, int64
     return rc < 0 ? rc : acquire_slow(lock, &wait);
 }
 
+static int acquire_unwatched(void *lock, int64_t timeout)
+{
+    return acquire_prepared(lock, timeout);
+}
+
 int plait_pi_lock_acquire(plait_pi_lock *lock, int64_t timeout)
 {
+    if (pl_lockdep_is_on() && lock)
+        return pl_lockdep_acquire(acquire_unwatched, lock, &lock->word_, timeout, PL_SITE());
     if (!lock || !pl_self.id || timeout < PLAIT_FOREVER || timeout > PLAIT_TIMEOUT_MAX)
         return acquire_prepared(lock, timeout);
     uint32_t free_word = 0;
@@ -306,6 +314,8 @@ int plait_pi_lock_release(plait_pi_lock *lock)
         return PLAIT_EINVAL;
     if (!pl_self.id || pl_load_relaxed(&lock->holder_) != pl_self.id)
         return PLAIT_EPERM;
+    if (pl_lockdep_is_on())
+        pl_lockdep_released(&lock->word_, pl_self.id);
     let_go(lock);
     return 0;
 }
@@ -316,6 +326,8 @@ int plait_pi_lock_init(plait_pi_lock *lock)
 {
     if (!lock)
         return PLAIT_EINVAL;
+    if (pl_lockdep_is_on())
+        pl_lockdep_made(&lock->word_, PL_SITE());
     plait_lock_init(&lock->repair_, NULL);
     pl_store_relaxed(&lock->died_, 0u);
     pl_store_relaxed(&lock->holder_, 0u);

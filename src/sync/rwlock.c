@@ -56,6 +56,7 @@
 #include "base/clock.h"
 #include "park/park.h"
 #include "sync/lock_word.h"
+#include "sync/lockdep.h"
 
 #include <plait/rwlock.h>
 #include <limits.h>
@@ -458,13 +459,26 @@ static __attribute__((noinline)) int read_claimed(plait_rwlock *rw, uint32_t i, 
     return read_slow(rw, &p, timeout);
 }
 
+static int read_unwatched(void *rw, int64_t timeout)
+{
+    return read_slow(rw, NULL, timeout);
+}
+
+static __attribute__((noinline)) int read_not_at_once(plait_rwlock *rw, int64_t timeout,
+                                                      const void *site)
+{
+    return pl_lockdep_is_on() && rw
+               ? pl_lockdep_acquire(read_unwatched, rw, &rw->word_, timeout, site)
+               : read_slow(rw, NULL, timeout);
+}
+
 int plait_rwlock_acquire_read(plait_rwlock *rw, int64_t timeout)
 {
-    uint32_t mine = pl_self.id, i = first_entry(mine), free_entry = 0;
+    uint32_t mine = pl_self.quick, i = first_entry(mine), free_entry = 0;
     if (__builtin_expect(!rw || !mine || timeout < PLAIT_FOREVER || timeout > PLAIT_TIMEOUT_MAX ||
                              !pl_cas_seq_cst(&rw->readers_[i].id_, &free_entry, mine),
                          0))
-        return read_slow(rw, NULL, timeout);
+        return read_not_at_once(rw, timeout, PL_SITE());
     pl_store_relaxed(&rw->readers_[i].gate_, 0u);
     /* A:rwlock.word, pairs with leave. */
     if (__builtin_expect(holder_of(pl_load_seq_cst(&rw->word_)) || as_reader(rw), 0))
@@ -477,6 +491,8 @@ static __attribute__((noinline)) int release_read_slow(plait_rwlock *rw)
     struct place p;
     if (!pl_self.id || !find_held(rw, NULL, &p))
         return PLAIT_EPERM;
+    if (pl_lockdep_is_on())
+        pl_lockdep_released(&rw->word_, pl_self.id);
     uint32_t depth = pl_load_relaxed(p.gate) & ~DEEP;
     if (depth == 0)
         leave_place(&p);
@@ -489,7 +505,7 @@ int plait_rwlock_release_read(plait_rwlock *rw)
 {
     if (__builtin_expect(!rw, 0))
         return PLAIT_EINVAL;
-    uint32_t mine = pl_self.id;
+    uint32_t mine = pl_self.quick;
     struct plait_reader_ *e = &rw->readers_[first_entry(mine)];
     /* R:rwlock.reader, pairs with wait_for_entry. */
     if (__builtin_expect(mine && pl_load_relaxed(&e->id_) == mine &&
@@ -764,14 +780,27 @@ static __attribute__((noinline)) int write_crowded(plait_rwlock *rw, int64_t tim
     return PLAIT_EDEADLK;
 }
 
+static int write_unwatched(void *rw, int64_t timeout)
+{
+    return write_slow(rw, timeout);
+}
+
+static __attribute__((noinline)) int write_not_at_once(plait_rwlock *rw, int64_t timeout,
+                                                       const void *site)
+{
+    return pl_lockdep_is_on() && rw
+               ? pl_lockdep_acquire(write_unwatched, rw, &rw->word_, timeout, site)
+               : write_slow(rw, timeout);
+}
+
 int plait_rwlock_acquire_write(plait_rwlock *rw, int64_t timeout)
 {
-    uint32_t mine = pl_self.id, free_word = 0;
+    uint32_t mine = pl_self.quick, free_word = 0;
     /* A:rwlock.word, pairs with leave. */
     if (__builtin_expect(!rw || !mine || timeout < PLAIT_FOREVER || timeout > PLAIT_TIMEOUT_MAX ||
                              !pl_cas_seq_cst(&rw->word_, &free_word, mine),
                          0))
-        return write_slow(rw, timeout);
+        return write_not_at_once(rw, timeout, PL_SITE());
     return __builtin_expect(is_empty(rw), 1) ? go_inside(rw) : write_crowded(rw, timeout);
 }
 
@@ -782,6 +811,8 @@ int plait_rwlock_release_write(plait_rwlock *rw)
     uint32_t mine = pl_self.id;
     if (!mine || holder_of(pl_load_relaxed(&rw->word_)) != mine)
         return PLAIT_EPERM;
+    if (pl_lockdep_is_on())
+        pl_lockdep_released(&rw->word_, mine);
     pl_store_release(&rw->inside_, 0u);
     /* R:rwlock.word, pairs with plait_rwlock_acquire_read and plait_rwlock_acquire_write. */
     if (__builtin_expect(!pl_cas_release(&rw->word_, &mine, 0u), 0))
@@ -796,6 +827,8 @@ int plait_rwlock_init(plait_rwlock *rw, const plait_rwlock_options *options)
     if (!rw || (options && options->reserved))
         return PLAIT_EINVAL;
     memset(rw, 0, sizeof *rw);
+    if (pl_lockdep_is_on())
+        pl_lockdep_made(&rw->word_, PL_SITE());
     pl_store_release(&rw->word_, 0u);
     return 0;
 }

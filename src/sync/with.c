@@ -68,7 +68,8 @@ static void end_pi_lock(void *lock)
 
 struct plait_with_ plait_with_pi_lock_(plait_pi_lock *lock)
 {
-    return begun(lock, end_pi_lock, plait_pi_lock_acquire(lock, PLAIT_FOREVER));
+    FROM_HERE(rc = plait_pi_lock_acquire(lock, PLAIT_FOREVER));
+    return begun(lock, end_pi_lock, rc);
 }
 
 static void end_condition(void *condition)
@@ -83,7 +84,8 @@ static void end_read(void *rw)
 
 struct plait_with_ plait_with_read_(plait_rwlock *rw)
 {
-    return begun(rw, end_read, plait_rwlock_acquire_read(rw, PLAIT_FOREVER));
+    FROM_HERE(rc = plait_rwlock_acquire_read(rw, PLAIT_FOREVER));
+    return begun(rw, end_read, rc);
 }
 
 static void end_write(void *rw)
@@ -93,7 +95,8 @@ static void end_write(void *rw)
 
 struct plait_with_ plait_with_write_(plait_rwlock *rw)
 {
-    return begun(rw, end_write, plait_rwlock_acquire_write(rw, PLAIT_FOREVER));
+    FROM_HERE(rc = plait_rwlock_acquire_write(rw, PLAIT_FOREVER));
+    return begun(rw, end_write, rc);
 }
 
 struct plait_with_ plait_with_condition_(plait_condition *condition)

@@ -140,6 +140,27 @@ static void rlocks_and_blocks_are_checked_too(void **state)
     CHECK(strstr(reports->last, "at rlocks_and_blocks_are_checked_too+0x"));
 }
 
+static void rwlocks_and_inheriting_locks_are_checked_too(void **state)
+{
+    (void)state;
+    plait_rwlock *rw = plait_alloc(sizeof *rw);
+    plait_pi_lock *pi = plait_alloc(sizeof *pi);
+    begin(NULL);
+    PLAIT_WITH_READ(rw)
+    PLAIT_WITH_READ(rw) /* again: no order */
+    PLAIT_WITH(pi)
+        CHECK_EQ(reports->n, 0);
+    PLAIT_WITH(pi)
+        CHECK_EQ(reports->n, 0);
+    PLAIT_WITH_WRITE(rw)
+    CHECK_EQ(reports->n, 0);
+    PLAIT_WITH(pi)
+        PLAIT_WITH_WRITE(rw)
+    CHECK_EQ(reports->n, 1);
+    CHECK_RC(plait_rwlock_release_read(rw), PLAIT_EPERM);
+    CHECK_RC(plait_rwlock_release_write(rw), PLAIT_EPERM);
+}
+
 /* --- not reported --- */
 
 static void one_order_is_fine_however_often(void **state)
@@ -251,6 +272,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_two_orders_may_be_those_of_two_workers),
         cmocka_unit_test(locks_made_in_one_place_are_of_one_class),
         cmocka_unit_test(rlocks_and_blocks_are_checked_too),
+        cmocka_unit_test(rwlocks_and_inheriting_locks_are_checked_too),
         cmocka_unit_test(one_order_is_fine_however_often),
         cmocka_unit_test(a_mere_try_waits_for_nobody),
         cmocka_unit_test(what_another_has_released_is_not_held),
