@@ -34,7 +34,8 @@ static void release_write(void *rw)
 RWLOCK_KIND(ours, make, acquire_read, release_read, acquire_write, release_write)
 
 static const struct bench_subject table[] = {
-    RWLOCK_CASES("plait", ours),
+    RWLOCK_PRIVATE_CASES("plait", ours),
+    RWLOCK_SHARED_CASES("plait", ours),
     {0},
 };
 

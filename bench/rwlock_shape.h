@@ -1,10 +1,11 @@
 /* Loops for locks that many may hold to read and one to write.
  *
  * read_free, write_free: as lock_free of lock_shape.h, with the one and the other pair of calls.
- * write_contended: as lock_contended.
+ * write_contended, write_contended_processes: as lock_contended.
  * read_curve/n: n workers read, each as often as it can; ns per acquire + release over all of them
  *   together: with readers that do not disturb each other it falls as 1/n, down to the number of
  *   processors.
+ * read_contended_processes: the same with two processes.
  * mixed_curve/n: the same, and each writes once in 100 times. */
 #ifndef BENCH_RWLOCK_SHAPE_H
 #define BENCH_RWLOCK_SHAPE_H
@@ -16,7 +17,7 @@ enum { RWLOCK_SHARE = 100 }; /* of so many operations one writes */
 struct rwlock_work {
     void *rw;
     int workers;
-    bool mixed;
+    bool processes, mixed;
     void (*loop)(void *work, int which);
     long each;      /* operations of each worker; constant while it runs */
     char apart[88]; /* what follows has cache lines of its own */
@@ -82,15 +83,16 @@ static inline int64_t rwlock_run(void *arg, long n)
 {
     struct rwlock_work *work = arg;
     work->each = n / work->workers + 1;
-    return bench_together(work->workers, false, work->loop, work);
+    return bench_together(work->workers, work->processes, work->loop, work);
 }
 
-static inline double rwlock_curve(const struct bench_subject *self, bool mixed)
+static inline double rwlock_many(const struct bench_subject *self, bool processes, bool mixed)
 {
     const struct rwlock_kind *kind = self->what;
-    struct rwlock_work *work = bench_private(sizeof *work);
-    work->rw = kind->read->make(false);
+    struct rwlock_work *work = bench_shared(sizeof *work);
+    work->rw = kind->read->make(processes);
     work->workers = (int)self->x;
+    work->processes = processes;
     work->mixed = mixed;
     work->loop = kind->loop;
     return bench_per_operation(rwlock_run, work);
@@ -98,26 +100,47 @@ static inline double rwlock_curve(const struct bench_subject *self, bool mixed)
 
 static inline double rwlock_read_curve(const struct bench_subject *self)
 {
-    return rwlock_curve(self, false);
+    return rwlock_many(self, false, false);
 }
 
 static inline double rwlock_mixed_curve(const struct bench_subject *self)
 {
-    return rwlock_curve(self, true);
+    return rwlock_many(self, false, true);
+}
+
+static inline double rwlock_read_processes(const struct bench_subject *self)
+{
+    return rwlock_many(self, true, false);
+}
+
+static inline double rwlock_write_in(const struct bench_subject *self, bool processes)
+{
+    struct bench_subject as_lock = *self;
+    as_lock.what = ((const struct rwlock_kind *)self->what)->write;
+    return lock_contended_in(&as_lock, processes);
 }
 
 static inline double rwlock_write_contended(const struct bench_subject *self)
 {
-    struct bench_subject as_lock = *self;
-    as_lock.what = ((const struct rwlock_kind *)self->what)->write;
-    return lock_contended(&as_lock);
+    return rwlock_write_in(self, false);
 }
 
-#define RWLOCK_CASES(name, kind)                                                                   \
-    BENCH_SUBJECT("rwlock_read_free", name, rwlock_read_free, &kind, 0),                           \
-        BENCH_SUBJECT("rwlock_read_shared_free", name, rwlock_read_shared_free, &kind, 0),         \
-        BENCH_SUBJECT("rwlock_write_free", name, rwlock_write_free, &kind, 0),                     \
+static inline double rwlock_write_processes(const struct bench_subject *self)
+{
+    return rwlock_write_in(self, true);
+}
+
+/* The cases of one that serves several processes. */
+#define RWLOCK_SHARED_CASES(name, kind)                                                            \
+    BENCH_SUBJECT("rwlock_read_shared_free", name, rwlock_read_shared_free, &kind, 0),             \
         BENCH_SUBJECT("rwlock_write_shared_free", name, rwlock_write_shared_free, &kind, 0),       \
+        BENCH_SUBJECT("rwlock_read_contended_processes", name, rwlock_read_processes, &kind, 2),   \
+        BENCH_SUBJECT("rwlock_write_contended_processes", name, rwlock_write_processes, &kind, 2)
+
+/* The cases of one that serves one process: what every peer can do. */
+#define RWLOCK_PRIVATE_CASES(name, kind)                                                           \
+    BENCH_SUBJECT("rwlock_read_free", name, rwlock_read_free, &kind, 0),                           \
+        BENCH_SUBJECT("rwlock_write_free", name, rwlock_write_free, &kind, 0),                     \
         BENCH_SUBJECT("rwlock_write_contended", name, rwlock_write_contended, &kind, 2),           \
         BENCH_SUBJECT("rwlock_read_curve/1", name, rwlock_read_curve, &kind, 1),                   \
         BENCH_SUBJECT("rwlock_read_curve/2", name, rwlock_read_curve, &kind, 2),                   \

@@ -31,7 +31,8 @@ static void release(void *rw)
 RWLOCK_KIND(plain, make, acquire_read, release, acquire_write, release)
 
 static const struct bench_subject table[] = {
-    RWLOCK_CASES("pthread", plain),
+    RWLOCK_PRIVATE_CASES("pthread", plain),
+    RWLOCK_SHARED_CASES("pthread", plain),
     {0},
 };
 
