@@ -133,7 +133,8 @@ static void await_answer(void *arg)
     bench_check(pthread_cond_wait(&place->answered, &place->mutex) == 0, "not waited");
 }
 
-NOTIFY_KIND(many_plain, make_plain_place, acquire, release, call_all, await_call, answer, await_answer)
+NOTIFY_KIND(many_plain, make_plain_place, acquire, release, call_all, await_call, answer,
+            await_answer)
 NOTIFY_KIND(many_robust, make_robust_place, acquire, release, call_all, await_call, answer,
             await_answer)
 
