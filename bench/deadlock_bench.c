@@ -5,7 +5,7 @@
  *   blocked pays it once per nap: after 20 ms, 60 ms, ... then once a second.
  * deadlock_ring/n: n workers, each with an rlock, ask for the next one's; ns from the call that closes the
  *   ring until one of them has got PLAIT_EDEADLK, the report included; the median of the run. By
- *   design a worker is blocked for 0.5 + 20 ms before it looks.
+ *   design a worker is blocked for 20 ms before it looks.
  * deadlock_undone/n: until the last of them has got both rlocks, or has given way.
  *
  * The first is inside the library, so this program is linked with the static one. */

@@ -1,8 +1,6 @@
 /* After kill -9 of a process that holds a plait_lock, a plait_rlock, or writes under a plait_rwlock: how
  * long until one that waits has it. See recovery_shape.h for what is measured. Peer: the robust
- * pthread mutex, in peers/recovery_pthread.c; there is no robust rwlock.
- *
- * Read the short case as the worst one: who waits for less than 0.5 ms does not watch the holder yet. */
+ * pthread mutex, in peers/recovery_pthread.c; there is no robust rwlock. */
 #include "recovery_shape.h"
 
 #include <plait/plait.h>

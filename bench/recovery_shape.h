@@ -5,7 +5,7 @@
  * and after (they let each other in, the dead one is buried) does not count.
  * `waiters` processes wait all through the run; each death costs one holder more, and there is one
  * at a time. How long they have waited when the holder dies is the case:
- *   short: 0.1 ms; most sleep for the first time. Else 5 ms; long: 40 ms. */
+ *   short: 0.1 ms. Else 5 ms. long: 40 ms; a waiter of plait's has then looked around by itself. */
 #ifndef BENCH_RECOVERY_SHAPE_H
 #define BENCH_RECOVERY_SHAPE_H
 
