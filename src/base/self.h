@@ -19,8 +19,8 @@ struct pl_self {
     uint32_t quick;           /* the same for fast paths: 0 if they are not to be taken (lockdep) */
     uint32_t spin_budget;     /* pauses worth spending before sleeping; learned, see park/spin.c */
     uint32_t woke;            /* it has woken a sleeper since its last wait for an answer */
-    uint8_t answers_missed;   /* how it went lately with spinning after that; see park/spin.c */
-    uint8_t answers_skip;     /* so many times not to try it again */
+    uint8_t spins_missed;     /* how it went lately with long spins; see park/spin.c */
+    uint8_t spins_skip;       /* so many times not to try one again */
     struct pl_slot *slot;     /* the registry entry of `id` */
     const void *site;         /* where in the program, for calls within plait; NULL: unknown */
     struct pl_parker *parker; /* how this worker sleeps; NULL: as a thread does */

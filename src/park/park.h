@@ -166,16 +166,22 @@ int pl_lot_wake(uint32_t *word, int n);
 /* One wait's spinning; zero to begin. */
 struct pl_spin {
     uint32_t spent;
-    bool answer; /* what it waits for may come from one whom this worker has just woken */
-    bool trial;  /* it does, and spinning is tried all the same */
+    bool answer;  /* what it waits for may come from one whom this worker has just woken */
+    bool begun;   /* what follows is decided */
+    bool brief;   /* no long spin this time: the last ones were in vain */
+    bool counted; /* among those that spin long */
 };
 
 /* Whether to look once more instead of sleeping; pauses a little if so. */
 bool pl_spin(struct pl_spin *spin);
 
+/* Ends a wait's spinning that was broken off; to be called if neither pl_spin has said false last nor
+ * pl_spin_won is called. */
+void pl_spin_end(struct pl_spin *spin);
+
 /* What the spinning came to, so that the next is shorter or longer: success without sleeping, or
  * how long the sleep then took. */
-void pl_spin_won(const struct pl_spin *spin);
+void pl_spin_won(struct pl_spin *spin);
 void pl_spin_slept(int64_t ns);
 
 #endif

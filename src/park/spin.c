@@ -5,16 +5,23 @@
  * best choice made with foresight; spinning when nothing will come in that time is waste. So each
  * thread keeps a budget, learned from its own waits: it grows when spinning succeeded or when a
  * sleep turned out so short that more spinning would have, and is halved when a sleep was long.
- * With one processor nobody can change the word while we look, and the budget is 0. */
+ * With one processor nobody can change the word while we look, and the budget is 0.
+ *
+ * Who spins takes a processor from somebody, perhaps from the very one it waits for. So after a short while
+ * only as many threads of a process go on spinning as leave one processor free. */
 #include "base/atomic.h"
 #include "base/clock.h"
 #include "park/park.h"
 #include "port/cpu.h"
 
+#include <pthread.h>
+
 enum {
     WORTH_NS = 50000, /* about what a sleep and a wake-up cost */
     LEAST = 64,       /* pauses; below, a budget could never be seen to succeed again */
     BURST = 8,        /* pauses between two looks, once the first few have failed */
+    SHORT = 32,       /* pauses that everybody may spin */
+    BRIEF_PART = 10,  /* a brief spin is that part of WORTH_NS */
 };
 
 static uint32_t most; /* pauses that take WORTH_NS here; any thread measures it, once */
@@ -42,57 +49,98 @@ static uint32_t most_pauses(void)
     return n;
 }
 
-/* Whether to go to sleep at once. Whoever was just woken through the kernel may have been put on this
- * very processor, and then cannot answer while we spin. But two who answer each other quickly should
- * get out of sleeping altogether, which only spinning brings about. So it is tried, and after each
- * miss not tried again for twice as many times. */
-static bool should_make_room(struct pl_spin *spin)
+/* Decides how a wait begins. A long spin that was in vain is not tried again for some times, and after each
+ * further one for twice as many: two who answer each other quickly find out soon, and stay awake; where
+ * the processors are wanted by others, few are wasted. Meanwhile it is spun briefly; or not at all
+ * if this worker has just woken the one who is to answer, who may have been put on this very processor.
+ * False: go to sleep at once. */
+static bool begin(struct pl_spin *spin)
 {
-    if (!spin->answer || spin->spent > 0 || !pl_self.woke)
-        return false;
-    pl_self.woke = 0;
-    if (pl_self.answers_skip > 0) {
-        pl_self.answers_skip--;
+    bool woke = spin->answer && pl_self.woke;
+    spin->begun = true;
+    if (woke)
+        pl_self.woke = 0;
+    if (pl_self.spins_skip == 0)
         return true;
-    }
-    spin->trial = true;
-    return false;
+    pl_self.spins_skip--;
+    spin->brief = true;
+    return !woke;
 }
 
-static void note_miss(void)
+static int long_spinners; /* threads of this process past SHORT. Atomic */
+
+static void forget_spinners(void)
+{
+    __atomic_store_n(&long_spinners, 0, __ATOMIC_RELAXED);
+}
+
+__attribute__((constructor(101))) static void watch_fork(void)
+{
+    pthread_atfork(NULL, NULL, forget_spinners);
+}
+
+/* Plain counting without steps: it orders nothing, and no harness need look into it. */
+static bool may_go_on(struct pl_spin *spin)
+{
+    if (spin->counted || spin->spent < SHORT)
+        return true;
+    int before = __atomic_fetch_add(&long_spinners, 1, __ATOMIC_RELAXED);
+    spin->counted = before + 1 < pl_cpu_parallel();
+    if (!spin->counted)
+        __atomic_fetch_sub(&long_spinners, 1, __ATOMIC_RELAXED);
+    return spin->counted;
+}
+
+void pl_spin_end(struct pl_spin *spin)
+{
+    if (spin->counted)
+        __atomic_fetch_sub(&long_spinners, 1, __ATOMIC_RELAXED);
+    spin->counted = false;
+}
+
+static void note_miss(const struct pl_spin *spin)
 {
     enum { MOST = 63 };
-    pl_self.answers_missed = (uint8_t)((pl_self.answers_missed * 2 + 1) & MOST);
-    pl_self.answers_skip = pl_self.answers_missed;
+    if (spin->brief)
+        return;
+    pl_self.spins_missed = (uint8_t)((pl_self.spins_missed * 2 + 1) & MOST);
+    pl_self.spins_skip = pl_self.spins_missed;
+}
+
+static uint32_t limit_of(const struct pl_spin *spin)
+{
+    uint32_t budget = pl_self.spin_budget, brief = most_pauses() / BRIEF_PART;
+    return spin->brief && brief < budget ? brief : budget;
 }
 
 bool pl_spin(struct pl_spin *spin)
 {
-    if (should_make_room(spin))
+    if (!spin->begun && !begin(spin))
         return false;
     if (pl_self.spin_budget == 0) {
         uint32_t n = most_pauses();
         pl_self.spin_budget = n == 1 ? 1 : n / 4;
     }
-    if (spin->spent >= pl_self.spin_budget || pl_self.spin_budget == 1) {
-        if (spin->trial)
-            note_miss();
+    if (pl_self.spin_budget == 1 || spin->spent >= limit_of(spin) || !may_go_on(spin)) {
+        note_miss(spin);
+        pl_spin_end(spin);
         return false;
     }
-    int pauses = spin->spent < 4 * BURST ? 1 : BURST;
+    int pauses = spin->spent < SHORT ? 1 : BURST;
     for (int i = 0; i < pauses; i++)
         pl_pause();
     spin->spent += (uint32_t)pauses;
     return true;
 }
 
-void pl_spin_won(const struct pl_spin *spin)
+void pl_spin_won(struct pl_spin *spin)
 {
+    pl_spin_end(spin);
     uint32_t wish = 2 * spin->spent + LEAST, budget = pl_self.spin_budget;
     if (wish > budget && budget > 1)
         pl_self.spin_budget = wish < most_pauses() ? wish : most_pauses();
-    if (spin->trial)
-        pl_self.answers_missed = 0;
+    if (!spin->brief && spin->spent > SHORT)
+        pl_self.spins_missed = 0;
 }
 
 void pl_spin_slept(int64_t ns)

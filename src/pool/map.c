@@ -189,8 +189,10 @@ static int wait_for_all(struct call *call)
             pl_spin_won(&spin);
             return 0;
         }
-        if (pl_load_acquire(&call->pool->state) == PL_POOL_ENDING)
+        if (pl_load_acquire(&call->pool->state) == PL_POOL_ENDING) {
+            pl_spin_end(&spin);
             return PLAIT_ECLOSED;
+        }
         if (pl_spin(&spin) || !will_wait(job, &seen))
             continue;
         int64_t start = plait_now();
@@ -218,8 +220,10 @@ static void close_job(struct call *call, bool stop)
     struct pl_spin spin = {0};
     for (;;) {
         uint32_t seen = pl_load_acquire(&job->done);
-        if (!is_looked_at(call->pool, job))
+        if (!is_looked_at(call->pool, job)) {
+            pl_spin_end(&spin);
             return;
+        }
         if (!pl_spin(&spin) && will_wait(job, &seen))
             wait_once(call, seen, true);
     }

@@ -217,6 +217,7 @@ static int sleep_for_turn(plait_condition *c, struct pl_wait *wait)
         if ((pl_load_acquire(&debt_of(c)->owed) & PL_DEBT_COUNT) || is_lock_orphaned(c))
             return 0;
     }
+    pl_spin_end(&spin);
     return 0;
 }
 

@@ -546,6 +546,7 @@ static uint32_t look_long(const uint32_t *word, uint32_t seen, const struct pl_w
         now = pl_load_seq_cst(word);
     if (now != seen)
         pl_spin_won(&spin);
+    pl_spin_end(&spin);
     return now;
 }
 

@@ -450,7 +450,7 @@ static void reset_worker(struct ex_worker *w)
     *w->self.slot = w->fresh;
     w->self.spin_budget = 1;
     w->self.woke = 0;
-    w->self.answers_missed = w->self.answers_skip = 0;
+    w->self.spins_missed = w->self.spins_skip = 0;
     w->state = EX_READY;
     w->yields_to = 0;
     w->line = -1;
