@@ -41,7 +41,8 @@ struct pl_arena {
     _Alignas(64) int64_t last_sweep;   /* when someone last looked for dead workers (plait_now) */
     uint32_t processes[32];   /* a worker of each process, 0: no more; see registry/family.c */
     int64_t last_roll_call;   /* when someone last looked whether all are asleep */
-    uint64_t told_asleep;     /* the state of all workers in which that was last reported */
+    uint64_t seen_asleep;     /* the state of all workers then; 0: someone was awake */
+    uint64_t told_asleep;     /* the state in which that was last reported */
     int64_t deadlock_after;   /* ns after which a blocked worker looks for one; 0: default */
     uint32_t deadlock_policy; /* enum plait_deadlock_policy */
     struct tables *lockdep;   /* tables of sync/lockdep.c, in that mode */

@@ -2,9 +2,15 @@
  *
  * A ring is one way to wait for ever; another is that everyone waits for somebody else to do something:
  * set an event, notify, release a permit. If each worker of the family sleeps without a timeout, nobody
- * will. Collected as rings are: all records, then all of them again, unchanged. A thread that is not
- * in the registry might still wake someone; so the number of threads that each process has is held
- * against the number of its workers, and what is found is called suspected all the same.
+ * will.
+ *
+ * Naive: read all records, then all of them again: unchanged, so all sleep. Its hole: one that has been woken
+ * looks asleep until it runs, and of two that play ping-pong often one is on its way and the other
+ * waits already. Cure: what one roll call finds counts if the next, 100 ms later, finds each worker in the very
+ * same wait; to be woken and run takes less. A wait is the same from its beginning to its end, through all
+ * naps. A thread that is not in the registry might still wake someone; so the number of threads that each
+ * process has is held against the number of its workers, and what is found is called suspected all
+ * the same.
  *
  * Only sleepers past several naps ask, one of them every 100 ms, and each state is reported once. */
 #include "base/atomic.h"
@@ -24,7 +30,7 @@ enum {
 
 /* What a roll call has found. */
 struct roll {
-    uint64_t state; /* of all records: another one if any worker has waited anew */
+    uint64_t state; /* of all waits: another one if any worker has waited anew */
     int workers;
 };
 
@@ -43,7 +49,7 @@ static bool is_asleep(struct pl_slot *slot, struct roll *roll)
     if (!pl_wait_read(slot, &record) || record.ends_soon)
         return false;
     roll->workers++;
-    roll->state = roll->state * UINT64_C(0x9e3779b97f4a7c15) + record.id + record.seq;
+    roll->state = (roll->state + record.id) * UINT64_C(0x9e3779b97f4a7c15) + (uint64_t)record.since;
     return true;
 }
 
@@ -96,17 +102,25 @@ static void report(int workers)
     pl_log(text.bytes);
 }
 
+/* True if all sleep, as they did at the last roll call. */
+static bool all_still_sleep(struct roll *roll)
+{
+    bool asleep = call_roll(roll) && count_threads() == roll->workers;
+    uint64_t state = asleep ? roll->state : 0;
+    uint64_t before = pl_load_relaxed(&pl_arena->seen_asleep);
+    pl_store_relaxed(&pl_arena->seen_asleep, state);
+    return asleep && before == state;
+}
+
 int pl_asleep_check(const struct pl_wait *wait, uint32_t policy)
 {
-    struct roll first, again;
-    if (wait->naps < NAPS_BEFORE || !may_look() || !call_roll(&first))
-        return 0;
-    if (count_threads() != first.workers || !call_roll(&again) || again.state != first.state)
+    struct roll roll;
+    if (wait->naps < NAPS_BEFORE || !may_look() || !all_still_sleep(&roll))
         return 0;
     uint64_t told = pl_load_relaxed(&pl_arena->told_asleep);
-    if (told == first.state || !pl_cas_relaxed(&pl_arena->told_asleep, &told, first.state))
+    if (told == roll.state || !pl_cas_relaxed(&pl_arena->told_asleep, &told, roll.state))
         return 0;
-    report(first.workers);
+    report(roll.workers);
     if (policy == PLAIT_DEADLOCK_ABORT)
         abort();
     return 0;

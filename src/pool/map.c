@@ -147,6 +147,9 @@ static int wait_once(struct call *call, uint32_t seen, bool certainly)
     call->wait.nap = wait.nap;
     call->wait.nap_end = wait.nap_end;
     call->wait.naps = wait.naps;
+    call->wait.began = wait.began; /* it is one wait, however often it is looked around in it */
+    call->wait.slept = wait.slept;
+    call->wait.told = wait.told;
     if (rc == PLAIT_ETIMEDOUT && look < end)
         rc = 0;
     int changes = pl_pool_reconcile(call->pool);

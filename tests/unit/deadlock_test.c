@@ -3,6 +3,7 @@
 
 #include "park/record.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -564,66 +565,134 @@ static void *sleep_unknown(void *unused)
     return unused;
 }
 
-static int be_all_asleep(void *unknown_thread)
+static plait_event *never;
+
+static int be_all_asleep(void)
 {
-    pthread_t thread;
-    plait_event *event = plait_alloc(sizeof *event);
-    memset(reports, 0, sizeof *reports);
-    if (unknown_thread)
-        CHECK_EQ(pthread_create(&thread, NULL, sleep_unknown, NULL), 0);
-    plait_worker w =
-        t_start_one(unknown_thread ? PLAIT_THREAD : PLAIT_PROCESS, wait_for_event, event);
+    plait_worker w = t_start_one(PLAIT_PROCESS, wait_for_event, never);
     return plait_join(w, NULL, PLAIT_FOREVER);
 }
 
-/* A family of its own, so that nobody else in it is awake: the test itself has no arena yet. */
-static int watch_family(int unknown_thread)
+static int be_asleep_but_for_a_thread(void)
 {
-    int fds[2];
-    char text[4096] = "";
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, sleep_unknown, NULL), 0);
+    plait_worker w = t_start_one(PLAIT_THREAD, wait_for_event, never);
+    return plait_join(w, NULL, PLAIT_FOREVER);
+}
+
+struct table {
+    plait_semaphore side[2];
+};
+
+static int serve(void *arg)
+{
+    struct table *table = arg;
+    while (plait_semaphore_release(&table->side[0], 1) == 0)
+        CHECK_RC(plait_semaphore_acquire(&table->side[1], PLAIT_FOREVER), 0);
+    return 1;
+}
+
+static int answer(void *arg)
+{
+    struct table *table = arg;
+    while (plait_semaphore_acquire(&table->side[0], PLAIT_FOREVER) == 0)
+        CHECK_RC(plait_semaphore_release(&table->side[1], 1), 0);
+    return 1;
+}
+
+/* Two play ping-pong; the others sleep, so that at each time someone looks whether all do. */
+static int play(void)
+{
+    enum { SPECTATORS = 24 };
+    struct table *table = plait_alloc(sizeof *table);
+    t_start_one(PLAIT_THREAD, serve, table);
+    plait_worker w = t_start_one(PLAIT_THREAD, answer, table);
+    for (int i = 0; i < SPECTATORS; i++) {
+        t_start_one(PLAIT_THREAD, wait_for_event, never);
+        t_sleep(plait_ms(7));
+    }
+    return plait_join(w, NULL, PLAIT_FOREVER);
+}
+
+static const struct family {
+    const char *name;
+    int (*live)(void);
+} families[] = {
+    {"--asleep", be_all_asleep},
+    {"--thread", be_asleep_but_for_a_thread},
+    {"--play", play},
+};
+
+/* Reads what comes for so long; how many bytes. */
+static size_t listen_for(int fd, char *text, size_t size, int64_t time)
+{
+    size_t have = 0;
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    for (int64_t end = plait_now() + time, left; (left = end - plait_now()) > 0;)
+        if (have < size && poll(&p, 1, (int)(left / plait_ms(1)) + 1) > 0) {
+            ssize_t n = read(fd, text + have, size - have);
+            if (n <= 0)
+                break;
+            have += (size_t)n;
+        }
+    return have;
+}
+
+/* How often a family says that all of it sleep: one of its own, so that nobody else in it is awake. Listens
+ * for `time`, and, if asked to wait, before that until there is something to be heard. */
+static int reports_of(const char *family, bool wait, int64_t time)
+{
+    static char text[1 << 16];
+    int fds[2], n = 0;
     CHECK_EQ(pipe(fds), 0);
     pid_t pid = fork();
     if (pid == 0) {
         dup2(fds[1], STDERR_FILENO);
         close(fds[0]);
         close(fds[1]);
-        execl("/proc/self/exe", "deadlock_test", unknown_thread ? "--thread" : "--asleep", NULL);
+        execl("/proc/self/exe", "deadlock_test", family, NULL);
         _exit(9);
     }
     close(fds[1]);
     alarm(0);
-    size_t have = 0;
-    fd_set set;
-    struct timeval patience = {unknown_thread ? 1 : 20, 0};
-    FD_ZERO(&set);
-    FD_SET(fds[0], &set);
-    if (select(fds[0] + 1, &set, NULL, NULL, &patience) > 0)
-        have = (size_t)read(fds[0], text, sizeof text - 1);
+    struct pollfd p = {.fd = fds[0], .events = POLLIN};
+    if (wait)
+        poll(&p, 1, 20 * 1000);
+    text[listen_for(fds[0], text, sizeof text - 1, time)] = 0;
     kill(pid, SIGKILL);
     t_reap(pid);
     close(fds[0]);
-    text[have] = 0;
-    return strstr(text, "all 2 workers sleep") != NULL;
+    for (const char *at = text; (at = strstr(at, "workers sleep")); at++)
+        n++;
+    return n;
 }
 
-static void if_all_sleep_that_is_reported(void **state)
+static void if_all_sleep_that_is_reported_once(void **state)
 {
     (void)state;
-    CHECK(watch_family(0));
+    CHECK_EQ(reports_of("--asleep", true, plait_ms(800)), 1);
 }
 
 static void a_thread_that_is_not_known_might_wake_them(void **state)
 {
     (void)state;
-    CHECK(!watch_family(1));
+    CHECK_EQ(reports_of("--thread", false, plait_ms(800)), 0);
+}
+
+static void who_is_just_being_woken_is_not_asleep(void **state)
+{
+    (void)state;
+    CHECK_EQ(reports_of("--play", false, plait_ms(1000)), 0);
 }
 
 int main(int argc, char **argv)
 {
-    if (argc == 2 && strncmp(argv[1], "--", 2) == 0) {
-        reports = plait_alloc(sizeof *reports);
-        return be_all_asleep(argv[1][2] == 't' ? &accounts_lock : NULL);
-    }
+    for (size_t i = 0; argc == 2 && i < sizeof families / sizeof families[0]; i++)
+        if (strcmp(argv[1], families[i].name) == 0) {
+            never = plait_alloc(sizeof *never);
+            return families[i].live();
+        }
     t_arguments(argc, argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exactly_one_of_a_ring_fails_and_the_others_go_on),
@@ -641,8 +710,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_ring_may_lead_through_another_process_own_memory),
         cmocka_unit_test(the_report_says_label_symbol_and_who),
         cmocka_unit_test(a_label_is_replaced_cut_and_removed),
-        cmocka_unit_test(if_all_sleep_that_is_reported),
+        cmocka_unit_test(if_all_sleep_that_is_reported_once),
         cmocka_unit_test(a_thread_that_is_not_known_might_wake_them),
+        cmocka_unit_test(who_is_just_being_woken_is_not_asleep),
     };
     return cmocka_run_group_tests(tests, start_listening, NULL);
 }
