@@ -37,7 +37,7 @@ enum {
     MADE = 1 << MADE_LOG, /* locks whose place of initialisation is remembered */
     ARROWS = 1 << 13,
     PROBES = 32,
-    PATH_MOST = 8,
+    PATH_MOST = 32,
 };
 
 struct made {
@@ -152,32 +152,46 @@ struct path {
     uint16_t classes[PATH_MOST]; /* from the lock about to be taken, to one that is held */
 };
 
-/* Whether arrows lead from `from` to `to`; the way there, if it is short. */
-static bool leads(struct tables *t, int from, int to, uint64_t *seen, struct path *path)
+/* The way that a search has gone to `to`, each class with the one it was found from. False: it is long. */
+static bool trace(const uint16_t *found_from, int from, int to, struct path *ret)
 {
-    if (path->n == PATH_MOST)
+    int n = 1;
+    for (int at = to; at != from; at = found_from[at])
+        n++;
+    if (n > PATH_MOST)
         return false;
-    path->classes[path->n++] = (uint16_t)from;
-    if (from == to)
-        return true;
+    ret->n = n;
+    for (int at = to; n > 0; at = found_from[at])
+        ret->classes[--n] = (uint16_t)at;
+    return true;
+}
+
+/* Whether arrows lead from `from` to `to`, another class; the shortest way there. In breadth, so that a class
+ * that was come to by a long way first is not given up for the short one. */
+static bool leads(struct tables *t, int from, int to, struct path *ret)
+{
+    uint64_t seen[CLASSES / 64] = {0};
+    uint16_t queue[CLASSES], found_from[CLASSES];
+    int first = 0, n = 0;
     set_bit(seen, from);
-    for (int w = 0; w < CLASSES / 64; w++) {
-        uint64_t row = pl_load_seq_cst(&t->before[from][w]);
-        for (; row; row &= row - 1) {
-            int next = w * 64 + __builtin_ctzll(row);
-            if (!has_bit(seen, next) && leads(t, next, to, seen, path))
-                return true;
+    for (queue[n++] = (uint16_t)from; first < n && !has_bit(seen, to); first++)
+        for (int w = 0; w < CLASSES / 64; w++) {
+            uint64_t row = pl_load_seq_cst(&t->before[queue[first]][w]) & ~seen[w];
+            seen[w] |= row;
+            for (; row; row &= row - 1) {
+                queue[n] = (uint16_t)(w * 64 + __builtin_ctzll(row));
+                found_from[queue[n++]] = queue[first];
+            }
         }
-    }
-    path->n--;
-    return false;
+    return has_bit(seen, to) && trace(found_from, from, to, ret);
 }
 
 static const struct arrow *find_arrow(struct tables *t, int from, int to)
 {
     uint32_t n = pl_load_acquire(&t->n_arrows);
     for (uint32_t i = 0; i < n && i < ARROWS; i++)
-        if (t->arrows[i].from == from && t->arrows[i].to == to && t->arrows[i].to_site)
+        if (pl_load_acquire(&t->arrows[i].to_site) && t->arrows[i].from == from &&
+            t->arrows[i].to == to)
             return &t->arrows[i];
     return NULL;
 }
@@ -255,12 +269,11 @@ static void draw(struct tables *t, int from, const void *from_site, int to, cons
 static void check_order(struct tables *t, int from, const void *from_site, int to,
                         const void *to_site)
 {
-    uint64_t seen[CLASSES / 64] = {0};
-    struct path path = {.n = 0};
+    struct path path;
     if (!set_bit(t->before[from], to))
         return; /* an old arrow, checked when it was drawn */
     draw(t, from, from_site, to, to_site);
-    if (leads(t, to, from, seen, &path))
+    if (leads(t, to, from, &path))
         report(t, &path, from_site, to_site);
 }
 

@@ -79,6 +79,23 @@ static void a_ring_of_three_orders_is_an_inversion(void **state)
     CHECK_EQ(reports->n, 1);
 }
 
+/* From 0 lead a long way and a short one to 7, and from there one to 8. Many times, for the addresses decide which
+ * of the two is looked at first. */
+static void a_short_ring_is_found_beside_a_long_one(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 12; round++) {
+        plait_lock *l = plait_alloc(9 * sizeof *l);
+        begin(NULL);
+        for (int i = 0; i < 8; i++)
+            take_first_then_second(&l[i], &l[i + 1]);
+        take_first_then_second(&l[0], &l[7]);
+        CHECK_EQ(reports->n, 0);
+        take_first_then_second(&l[8], &l[0]);
+        CHECK_EQ(reports->n, 1);
+    }
+}
+
 static int take_beta_then_alpha(void *locks)
 {
     plait_lock *l = locks;
@@ -269,6 +286,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_inversion_is_reported_though_nobody_waits),
         cmocka_unit_test(a_ring_of_three_orders_is_an_inversion),
+        cmocka_unit_test(a_short_ring_is_found_beside_a_long_one),
         cmocka_unit_test(the_two_orders_may_be_those_of_two_workers),
         cmocka_unit_test(locks_made_in_one_place_are_of_one_class),
         cmocka_unit_test(rlocks_and_blocks_are_checked_too),
