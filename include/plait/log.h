@@ -17,7 +17,9 @@
 PLAIT_BEGIN_DECLS
 
 /* Gets each report. `text` ends with a newline and is gone after the call. Runs in the worker that
- * found out, inside the call in which it waits: it may not wait for what that worker holds. */
+ * found out, inside the call in which it waits. It may take locks, but none that a worker it is told of
+ * may hold; it may not wait for conditions, and must return (no longjmp, no exception). What is
+ * found while it runs, in its own waits, goes to standard error. */
 typedef void plait_log_function(const char *text, void *arg);
 
 /* Sends the reports found by this process to fn(text, arg); NULL: to standard error again. Forked

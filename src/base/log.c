@@ -1,8 +1,12 @@
-/* The log: one function of the program's, or standard error. */
+/* The log: one function of the program's, or standard error.
+ *
+ * The function may wait for a lock itself, and what it waits for may close a ring again. That is reported to standard
+ * error: if it were told, it would wait anew, be told of that, and so on to the end of the stack. */
 #include "base/log.h"
 
 #include <errno.h>
 #include <plait/log.h>
+#include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,6 +19,7 @@ static void to_stderr(const char *text, void *unused)
 
 static plait_log_function *function = to_stderr; /* written by plait_set_log, before it is needed */
 static void *argument;
+static _Thread_local bool is_telling; /* this thread is in the function */
 
 int plait_set_log(plait_log_function *fn, void *arg)
 {
@@ -26,6 +31,12 @@ int plait_set_log(plait_log_function *fn, void *arg)
 void pl_log(const char *text)
 {
     int saved = errno;
-    function(text, argument);
+    if (is_telling) {
+        to_stderr(text, NULL);
+    } else {
+        is_telling = true;
+        function(text, argument);
+        is_telling = false;
+    }
     errno = saved;
 }

@@ -504,6 +504,61 @@ static void a_ring_may_lead_through_another_process_own_memory(void **state)
     plait_free(f);
 }
 
+/* --- a log function that waits --- */
+
+static struct desk {
+    plait_rlock a, b, log;
+    int has_a, inside, told, deepest, log_rc;
+} * desk;
+
+static void log_with_lock(const char *text, void *unused)
+{
+    (void)text;
+    (void)unused;
+    TELL(desk->inside, desk->inside + 1);
+    if (desk->inside > desk->deepest)
+        TELL(desk->deepest, desk->inside);
+    COUNT(desk->told);
+    if (desk->inside < 5)
+        TELL(desk->log_rc, plait_rlock_acquire(&desk->log, PLAIT_FOREVER));
+    if (SEEN(desk->log_rc) == 0)
+        plait_rlock_release(&desk->log);
+    TELL(desk->inside, desk->inside - 1);
+}
+
+static int take_log_and_a_then_b(void *unused)
+{
+    (void)unused;
+    CHECK_RC(plait_rlock_acquire(&desk->log, PLAIT_FOREVER), 0);
+    CHECK_RC(plait_rlock_acquire(&desk->a, PLAIT_FOREVER), 0);
+    TELL(desk->has_a, 1);
+    CHECK_RC(plait_rlock_acquire(&desk->b, PLAIT_FOREVER), 0);
+    CHECK_RC(plait_rlock_release(&desk->b), 0);
+    CHECK_RC(plait_rlock_release(&desk->a), 0);
+    return plait_rlock_release(&desk->log);
+}
+
+/* It waits for one of those that it is told of: that ring is no reason to tell it again. */
+static void a_log_function_that_waits_is_not_called_again(void **state)
+{
+    (void)state;
+    static struct desk private_desk;
+    desk = &private_desk;
+    begin(NULL);
+    plait_set_log(log_with_lock, NULL);
+    CHECK_RC(plait_rlock_acquire(&desk->b, PLAIT_FOREVER), 0);
+    plait_worker w = t_start_one(PLAIT_THREAD, take_log_and_a_then_b, NULL);
+    UNTIL(SEEN(desk->has_a));
+    UNTIL_WAITS(w, PL_WAIT_RLOCK);
+    CHECK_RC(plait_rlock_acquire(&desk->a, PLAIT_FOREVER), PLAIT_EDEADLK);
+    plait_set_log(keep, NULL);
+    CHECK_RC(plait_rlock_release(&desk->b), 0);
+    CHECK_EQ(t_join_one(w), 0);
+    CHECK_EQ(desk->told, 1);
+    CHECK_EQ(desk->deepest, 1);
+    CHECK_RC(desk->log_rc, PLAIT_EDEADLK);
+}
+
 /* --- what the report says --- */
 
 static plait_lock accounts_lock;
@@ -708,6 +763,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(joining_a_worker_that_waits_for_ones_own_lock_is_a_deadlock),
         cmocka_unit_test(a_chain_is_no_deadlock),
         cmocka_unit_test(a_ring_may_lead_through_another_process_own_memory),
+        cmocka_unit_test(a_log_function_that_waits_is_not_called_again),
         cmocka_unit_test(the_report_says_label_symbol_and_who),
         cmocka_unit_test(a_label_is_replaced_cut_and_removed),
         cmocka_unit_test(if_all_sleep_that_is_reported_once),
