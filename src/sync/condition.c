@@ -207,6 +207,7 @@ static int sleep_for_turn(plait_condition *c, struct pl_wait *wait)
 {
     uint32_t *word = &pl_self.slot->turn.word;
     struct pl_spin spin = {.answer = true};
+    wait->shown = (uint32_t *)c; /* what the program knows, and may have labelled */
     while (!is_notified()) {
         if (pl_spin(&spin))
             continue;

@@ -583,6 +583,34 @@ static void the_report_says_label_symbol_and_who(void **state)
     CHECK_EQ(t_join_one(w), 0);
 }
 
+static plait_condition changed;
+
+static int wait_for_change(void *unused)
+{
+    (void)unused;
+    PLAIT_WITH(&changed)
+        CHECK_RC(plait_condition_wait(&changed, PLAIT_FOREVER), 0);
+    return 0;
+}
+
+/* Not under that of a word of plait's own. */
+static void a_wait_for_a_condition_is_told_under_its_name(void **state)
+{
+    (void)state;
+    struct pl_text text = {.length = 0};
+    struct pl_wait_record record;
+    CHECK_RC(plait_label(&changed, "changed"), 0);
+    plait_worker w = t_start_one(PLAIT_THREAD, wait_for_change, NULL);
+    UNTIL_WAITS(w, PL_WAIT_CONDITION);
+    UNTIL(pl_wait_read(pl_slot_at(w.slot), &record));
+    pl_text_add_wait(&text, &record);
+    CHECK(strstr(text.bytes, "a condition \"changed\" at 0x"));
+    CHECK(strstr(text.bytes, "(changed)"));
+    PLAIT_WITH(&changed)
+        CHECK_EQ(plait_condition_notify(&changed, 1), 1);
+    CHECK_EQ(t_join_one(w), 0);
+}
+
 static void check_label(const void *object, const char *expected)
 {
     char text[PLAIT_LABEL_SIZE];
@@ -765,6 +793,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_ring_may_lead_through_another_process_own_memory),
         cmocka_unit_test(a_log_function_that_waits_is_not_called_again),
         cmocka_unit_test(the_report_says_label_symbol_and_who),
+        cmocka_unit_test(a_wait_for_a_condition_is_told_under_its_name),
         cmocka_unit_test(a_label_is_replaced_cut_and_removed),
         cmocka_unit_test(if_all_sleep_that_is_reported_once),
         cmocka_unit_test(a_thread_that_is_not_known_might_wake_them),
