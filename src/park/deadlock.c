@@ -19,7 +19,9 @@
  *
  * Who gives way: all in the ring find it, each by itself, at the ends of their naps. Who has waited least
  * (which is who closed it, and comes to look first) is the one; the others leave it to him. So exactly one
- * gets the error, and exactly one reports. */
+ * gets the error, and exactly one reports. Should he have met the others while they looked around, or should
+ * one who cannot be asked to give way have closed the ring, his next look may be a long nap away: so those
+ * who find it wake him. */
 #include "base/atomic.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -31,7 +33,11 @@
 #include <plait/deadlock.h>
 #include <stdlib.h>
 
-enum { RING_MOST = 64, TRIES = 3 };
+enum {
+    RING_MOST = 64,
+    TRIES = 3,
+    NAMED_MOST = 12, /* in a report */
+};
 
 struct ring {
     int n;
@@ -102,6 +108,14 @@ static uint32_t holder_of(const struct pl_wait_record *record)
     return pl_memory_peek(record->word, &word) && !(word & record->unheld) ? word & PL_ID_MASK : 0;
 }
 
+static bool is_member(const struct ring *ring, const struct pl_slot *slot)
+{
+    for (int i = 0; i < ring->n; i++)
+        if (ring->members[i].slot == slot)
+            return true;
+    return false;
+}
+
 /* Follows the chain from this worker. True: it came back. */
 static bool collect(struct ring *ring)
 {
@@ -117,7 +131,7 @@ static bool collect(struct ring *ring)
         if (record->holder == pl_self.id)
             return true;
         slot = pl_slot_of(record->holder);
-        if (pl_slot_id(slot) != record->holder)
+        if (pl_slot_id(slot) != record->holder || is_member(ring, slot))
             return false;
     }
     return false;
@@ -189,12 +203,20 @@ static bool gives_way(const struct pl_wait_record *a, const struct pl_wait_recor
     return a->since != b->since ? a->since > b->since : a->id > b->id;
 }
 
-static bool is_chosen(const struct ring *ring)
+static const struct pl_wait_record *chosen_of(const struct ring *ring)
 {
+    const struct pl_wait_record *chosen = &ring->members[0];
     for (int i = 1; i < ring->n; i++)
-        if (gives_way(&ring->members[i], &ring->members[0]))
-            return false;
-    return true;
+        if (gives_way(&ring->members[i], chosen))
+            chosen = &ring->members[i];
+    return chosen;
+}
+
+/* Has the chosen one look, which might be asleep for long. */
+static void ask_to_look(const struct pl_wait_record *chosen)
+{
+    pl_store_release(&chosen->slot->asked_to_look, 1u);
+    nudge(chosen);
 }
 
 /* --- telling --- */
@@ -221,8 +243,11 @@ static void report(const struct ring *ring, bool certain, bool fails)
         pl_text_add(&text, "plait: %s: a worker waits for itself\n", what);
     else
         pl_text_add(&text, "plait: %s: %d workers wait for each other\n", what, ring->n);
-    for (int i = 0; i < ring->n; i++)
+    for (int i = 0; i < ring->n && i < NAMED_MOST; i++)
         add_member(&text, &ring->members[i], i == ring->n - 1);
+    if (ring->n > NAMED_MOST)
+        pl_text_add(&text, "plait:   one of %d others, the last of whom waits for the first\n",
+                    ring->n - NAMED_MOST);
     if (fails)
         pl_text_add(&text, "plait:   the first one's wait fails with PLAIT_EDEADLK\n");
     else if (!certain)
@@ -248,9 +273,15 @@ int pl_deadlock_check(struct pl_wait *wait)
 {
     struct ring ring;
     uint32_t policy = pl_load_relaxed(&pl_arena->deadlock_policy);
-    if (policy == PLAIT_DEADLOCK_IGNORE)
+    if (policy == PLAIT_DEADLOCK_IGNORE || plait_now() - wait->began < pl_deadlock_after())
         return 0;
     if (!has_holder(wait->kind) || !find(&ring))
         return pl_asleep_check(wait, policy);
-    return !will_end(&ring) && is_chosen(&ring) ? act(&ring, wait, policy) : 0;
+    if (will_end(&ring))
+        return 0;
+    const struct pl_wait_record *chosen = chosen_of(&ring);
+    if (chosen == &ring.members[0])
+        return act(&ring, wait, policy);
+    ask_to_look(chosen);
+    return 0;
 }

@@ -7,6 +7,7 @@
 #include <plait/label.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 bool pl_wait_read(struct pl_slot *slot, struct pl_wait_record *ret)
 {
@@ -46,8 +47,15 @@ void pl_text_add(struct pl_text *text, const char *format, ...)
     size_t room = sizeof text->bytes - text->length;
     int n = vsnprintf(text->bytes + text->length, room, format, args);
     va_end(args);
-    if (n > 0)
-        text->length += (size_t)n < room ? (size_t)n : room - 1;
+    if (n < 0)
+        return;
+    if ((size_t)n < room) {
+        text->length += (size_t)n;
+    } else { /* no room: it ends here, as whole lines do */
+        static const char end[] = "...\n";
+        text->length = sizeof text->bytes - 1;
+        memcpy(text->bytes + sizeof text->bytes - sizeof end, end, sizeof end);
+    }
 }
 
 void pl_text_add_worker(struct pl_text *text, const struct pl_slot *slot)

@@ -200,6 +200,9 @@ void pl_wait_show(uint32_t *word, const struct pl_wait *wait, int64_t now)
 {
     struct pl_slot *slot = pl_self.slot;
     uint32_t seq = pl_load_relaxed(&slot->waits_seq);
+    /* `now` is from before this look. */
+    bool held = wait->holder &&
+                (pl_load_acquire(word) & (PL_ID_MASK | wait->unheld)) == wait->holder;
     pl_store_relaxed(&slot->waits_seq, seq + 1);
     /* R:wait.record, pairs with pl_wait_read: who sees a field of this wait sees that it changes. */
     pl_store_release(&slot->waits_kind, (uint32_t)wait->kind);
@@ -208,7 +211,7 @@ void pl_wait_show(uint32_t *word, const struct pl_wait *wait, int64_t now)
     pl_store_release(&slot->waits_unheld, wait->unheld);
     pl_store_release(&slot->waits_since, wait->began);
     pl_store_release(&slot->waits_until, wait->deadline);
-    pl_store_release(&slot->waits_looked, now);
+    pl_store_release(&slot->waits_looked, held ? now : 0);
     pl_store_seq_cst(&slot->waits_on, word);
     pl_store_release(&slot->waits_seq, seq + 2);
 }
@@ -257,6 +260,16 @@ static bool note_deaths(const struct pl_parked *node)
     return any;
 }
 
+/* Whether another has seen a deadlock in which this worker has to give way. */
+static bool is_asked_to_look(void)
+{
+    uint32_t *asked = &pl_self.slot->asked_to_look;
+    if (!pl_load_acquire(asked))
+        return false;
+    pl_store_relaxed(asked, 0u);
+    return true;
+}
+
 /* Sleeps once, and says why it woke: as pl_park. The wait is on record. The clock is asked no more often
  * than it must: on virtual machines that may cost as much as the rest. */
 static int sleep_recorded(struct pl_parked *node, int64_t start)
@@ -271,10 +284,11 @@ static int sleep_recorded(struct pl_parked *node, int64_t start)
     int rc = wait->uncancellable ? 0 : pl_cancel_take();
     if (rc < 0)
         return rc;
-    if (now >= wait->nap_end) {
+    bool over = now >= wait->nap_end;
+    if (over || is_asked_to_look())
         rc = pl_deadlock_check(wait);
+    if (over)
         after_nap(wait);
-    }
     return rc < 0 ? rc : now >= wait->deadline ? PLAIT_ETIMEDOUT : 0;
 }
 
@@ -294,7 +308,7 @@ int pl_park(uint32_t *word, uint32_t seen, struct pl_wait *wait)
     if (wait->began == 0) {
         wait->began = now;
         if (wait->nap == PL_FIRST_NAP)
-            wait->nap = pl_deadlock_after();
+            wait->nap = pl_deadlock_after() < LONGEST_NAP ? pl_deadlock_after() : LONGEST_NAP;
     }
     if (wait->nap_end == 0)
         wait->nap_end = nap_end(now, wait->nap);

@@ -220,6 +220,7 @@ static void reset(struct pl_slot *slot)
     pl_store_relaxed(&slot->waits_unheld, 0u);
     pl_store_relaxed(&slot->waits_until, INT64_C(0));
     pl_store_relaxed(&slot->waits_looked, INT64_C(0));
+    pl_store_relaxed(&slot->asked_to_look, 0u);
     pl_store_relaxed(&slot->waits_on, NULL);
     pl_store_relaxed(&slot->waking, NULL);
     pl_store_relaxed(&slot->pi_word, NULL);

@@ -163,7 +163,9 @@ struct pl_slot {
     uint32_t *waking;      /* a shared word whose sleepers it is about to wake */
     int64_t waits_since;   /* plait_now() */
     int64_t waits_until;   /* when it gives up by itself, PL_NEVER: never */
-    int64_t waits_looked;  /* when it last saw that the holder holds it */
+    int64_t waits_looked;  /* when it last saw that the holder holds it; 0: it did not see */
+    uint32_t
+        asked_to_look; /* it has to give way in a deadlock, says another, who sets it; it clears */
 
     /* A priority-inheriting lock that it is about to take or to give; see sync/pi_lock.c. Written by the
      * worker. `pi_moves` is odd meanwhile, and counts. Atomic */

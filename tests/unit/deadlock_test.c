@@ -635,6 +635,38 @@ static void a_label_is_replaced_cut_and_removed(void **state)
     check_label(&object, "");
 }
 
+static void a_report_without_end_is_cut_and_ends_its_line(void **state)
+{
+    (void)state;
+    struct pl_text text = {.length = 0};
+    for (int i = 0; i < 1000; i++)
+        pl_text_add(&text, "line %d\n", i);
+    CHECK_EQ(strlen(text.bytes), sizeof text.bytes - 1);
+    CHECK_EQ(strlen(text.bytes), text.length);
+    assert_string_equal(text.bytes + text.length - 4, "...\n");
+}
+
+/* --- patience --- */
+
+/* It still looks around for the dead, once a second. */
+static void a_late_look_for_deadlocks_makes_no_nap_long(void **state)
+{
+    (void)state;
+    static plait_lock lock;
+    begin(NULL);
+    CHECK_RC(plait_deadlock_policy(PLAIT_DEADLOCK_DEFAULT, plait_ms(3600 * 1000)), 0);
+    CHECK_RC(plait_lock_acquire(&lock, PLAIT_FOREVER), 0);
+    plait_worker w = t_start_one(PLAIT_THREAD, acquire_own_lock, &lock);
+    UNTIL_WAITS(w, PL_WAIT_LOCK);
+    UNTIL(SEEN(pl_slot_at(w.slot)->waits_seq) >= 3 * 2);
+    CHECK_RC(plait_lock_release(&lock), 0);
+    UNTIL(plait_lock_holder(&lock).slot == w.slot);
+    UNTIL_WAITS(w, PL_WAIT_LOCK);
+    CHECK_RC(plait_lock_release(&lock), 0);
+    CHECK_EQ(t_join_one(w), 0);
+    CHECK_EQ(SEEN(reports->n), 0);
+}
+
 /* --- all asleep --- */
 
 static int wait_for_event(void *event)
@@ -795,6 +827,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_report_says_label_symbol_and_who),
         cmocka_unit_test(a_wait_for_a_condition_is_told_under_its_name),
         cmocka_unit_test(a_label_is_replaced_cut_and_removed),
+        cmocka_unit_test(a_report_without_end_is_cut_and_ends_its_line),
+        cmocka_unit_test(a_late_look_for_deadlocks_makes_no_nap_long),
         cmocka_unit_test(if_all_sleep_that_is_reported_once),
         cmocka_unit_test(a_thread_that_is_not_known_might_wake_them),
         cmocka_unit_test(who_is_just_being_woken_is_not_asleep),
