@@ -2,129 +2,151 @@
  *
  * dladdr knows the file and, of its symbols, those that are exported. The names of static variables
  * and of a program's own functions stand in the symbol table of the file only (if it is not stripped);
- * that is mapped, searched from end to end, and unmapped again. */
+ * that is read, piece by piece, from end to end. Not mapped: a library that is being written anew just
+ * now gets shorter, and to look beyond its end would be a signal. What the file says is believed in
+ * nothing: each piece may be missing. */
 #include "port/symbol.h"
 
 #include <dlfcn.h>
 #include <elf.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/auxv.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-struct image {
-    const unsigned char *bytes;
+/* What is looked for, and where the answer goes. */
+struct search {
+    uint64_t address, base; /* where it is; where its file is loaded */
+    uint64_t value;         /* what the file's symbols call it */
+    char *buffer;
     size_t size;
 };
 
-static bool map_file(const char *path, struct image *ret)
+static bool read_at(int fd, void *to, size_t n, uint64_t offset)
 {
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    void *bytes = MAP_FAILED;
-    if (fstat(fd, &st) == 0 && st.st_size > (off_t)sizeof(Elf64_Ehdr))
-        bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    close(fd);
-    if (bytes == MAP_FAILED)
-        return false;
-    *ret = (struct image){bytes, (size_t)st.st_size};
-    return true;
-}
-
-/* `n` things of `each` bytes at an offset of the file; NULL if it has not that many. */
-static const void *part(const struct image *image, uint64_t offset, uint64_t n, uint64_t each)
-{
-    bool fits = offset <= image->size && n <= (image->size - offset) / each;
-    return fits ? image->bytes + offset : NULL;
+    return offset <= INT64_MAX && pread(fd, to, n, (off_t)offset) == (ssize_t)n;
 }
 
 static bool covers(const Elf64_Sym *symbol, uint64_t value)
 {
     int type = ELF64_ST_TYPE(symbol->st_info);
-    return (type == STT_OBJECT || type == STT_FUNC || type == STT_TLS) && symbol->st_shndx != 0 &&
-           value >= symbol->st_value && value < symbol->st_value + symbol->st_size;
+    return (type == STT_OBJECT || type == STT_FUNC) && symbol->st_shndx != 0 &&
+           value >= symbol->st_value && value - symbol->st_value < symbol->st_size;
 }
 
-static bool tell(const char *name, uint64_t beyond, char *buffer, size_t size)
+static bool tell(const struct search *s, const char *name, uint64_t beyond)
 {
     if (beyond)
-        snprintf(buffer, size, "%s+0x%lx", name, (unsigned long)beyond);
+        snprintf(s->buffer, s->size, "%s+0x%lx", name, (unsigned long)beyond);
     else
-        snprintf(buffer, size, "%s", name);
+        snprintf(s->buffer, s->size, "%s", name);
     return true;
 }
 
-static bool search_table(const struct image *image, const Elf64_Shdr *table,
-                         const Elf64_Shdr *strings, uint64_t value, char *buffer, size_t size)
+/* The symbol, whose name is in the table of strings; a long one is cut. */
+static bool tell_symbol(const struct search *s, int fd, const Elf64_Shdr *strings,
+                        const Elf64_Sym *symbol)
 {
-    uint64_t n = table->sh_size / sizeof(Elf64_Sym);
-    const Elf64_Sym *symbols = part(image, table->sh_offset, n, sizeof(Elf64_Sym));
-    const char *names = part(image, strings->sh_offset, strings->sh_size, 1);
-    if (!symbols || !names || strings->sh_size == 0 || names[strings->sh_size - 1] != 0)
+    char name[64];
+    if (symbol->st_name >= strings->sh_size)
         return false;
-    for (uint64_t i = 0; i < n; i++)
-        if (covers(&symbols[i], value) && symbols[i].st_name < strings->sh_size)
-            return tell(names + symbols[i].st_name, value - symbols[i].st_value, buffer, size);
+    uint64_t left = strings->sh_size - symbol->st_name;
+    size_t n = left < sizeof name - 1 ? (size_t)left : sizeof name - 1;
+    if (!read_at(fd, name, n, strings->sh_offset + symbol->st_name))
+        return false;
+    name[n] = 0;
+    return name[0] && tell(s, name, s->value - symbol->st_value);
+}
+
+static bool search_table(const struct search *s, int fd, const Elf64_Shdr *table,
+                         const Elf64_Shdr *strings)
+{
+    enum { AT_ONCE = 128 };
+    Elf64_Sym symbols[AT_ONCE];
+    uint64_t n = table->sh_size / sizeof symbols[0];
+    for (uint64_t i = 0; i < n; i += AT_ONCE) {
+        size_t some = n - i < AT_ONCE ? (size_t)(n - i) : AT_ONCE;
+        if (!read_at(fd, symbols, some * sizeof symbols[0],
+                     table->sh_offset + i * sizeof symbols[0]))
+            return false;
+        for (size_t k = 0; k < some; k++)
+            if (covers(&symbols[k], s->value) && tell_symbol(s, fd, strings, &symbols[k]))
+                return true;
+    }
     return false;
 }
 
-static bool search_image(const struct image *image, uint64_t value, char *buffer, size_t size)
+static bool read_section(int fd, const Elf64_Ehdr *header, unsigned i, Elf64_Shdr *ret)
 {
-    const Elf64_Ehdr *header = part(image, 0, 1, sizeof *header);
-    if (!header || memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 ||
-        header->e_ident[EI_CLASS] != ELFCLASS64)
+    return i < header->e_shnum && header->e_shentsize == sizeof *ret &&
+           read_at(fd, ret, sizeof *ret, header->e_shoff + i * sizeof *ret);
+}
+
+static bool search_sections(struct search *s, int fd)
+{
+    Elf64_Ehdr header;
+    Elf64_Shdr table, strings;
+    if (!read_at(fd, &header, sizeof header, 0) || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
+        header.e_ident[EI_CLASS] != ELFCLASS64)
         return false;
-    const Elf64_Shdr *sections = part(image, header->e_shoff, header->e_shnum, sizeof(Elf64_Shdr));
-    for (unsigned i = 0; sections && i < header->e_shnum; i++)
-        if (sections[i].sh_type == SHT_SYMTAB && sections[i].sh_link < header->e_shnum &&
-            search_table(image, &sections[i], &sections[sections[i].sh_link], value, buffer, size))
+    /* A program that is loaded where its file says (not position-independent) has addresses as values. */
+    s->value = header.e_type == ET_EXEC ? s->address : s->address - s->base;
+    for (unsigned i = 0; read_section(fd, &header, i, &table); i++)
+        if (table.sh_type == SHT_SYMTAB && read_section(fd, &header, table.sh_link, &strings) &&
+            search_table(s, fd, &table, &strings))
             return true;
     return false;
 }
 
-/* A program that is loaded where its file says (not position-independent) has addresses as values. */
-static bool is_fixed(const struct image *image)
+static bool search_file(struct search *s, const char *path)
 {
-    const Elf64_Ehdr *header = part(image, 0, 1, sizeof *header);
-    return header && header->e_type == ET_EXEC;
-}
-
-static bool search_file(const char *path, uint64_t address, uint64_t base, char *buffer,
-                        size_t size)
-{
-    struct image image;
-    if (!map_file(path, &image))
+    struct stat st;
+    int fd =
+        open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* whatever has that name now */
+    if (fd < 0)
         return false;
-    bool found = search_image(&image, is_fixed(&image) ? address : address - base, buffer, size);
-    munmap((void *)image.bytes, image.size);
+    bool found = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && search_sections(s, fd);
+    close(fd);
     return found;
 }
 
-/* The program itself is named as it was called, perhaps relative to a folder it has left. */
+/* The program itself is named as it was called, which may be relative to a folder it has left, and may be
+ * a newer program's name by now. */
 static bool is_program(const Dl_info *info)
 {
     Dl_info own;
     return dladdr((const void *)getauxval(AT_ENTRY), &own) && own.dli_fbase == info->dli_fbase;
 }
 
-void pl_symbol(const void *address, char *buffer, size_t size)
+static void find(const void *address, char *buffer, size_t size)
 {
     Dl_info info;
-    buffer[0] = 0;
     if (!dladdr(address, &info) || !info.dli_fname)
         return;
-    uint64_t value = (uintptr_t)address, base = (uintptr_t)info.dli_fbase;
-    if (search_file(info.dli_fname, value, base, buffer, size) ||
-        (is_program(&info) && search_file("/proc/self/exe", value, base, buffer, size)))
+    struct search s = {.address = (uintptr_t)address,
+                       .base = (uintptr_t)info.dli_fbase,
+                       .buffer = buffer,
+                       .size = size};
+    bool in_file = is_program(&info) ? search_file(&s, "/proc/self/exe")
+                                     : info.dli_fname[0] == '/' && search_file(&s, info.dli_fname);
+    if (in_file)
         return;
     const char *name = strrchr(info.dli_fname, '/');
-    snprintf(buffer, size, "%s+0x%lx", name ? name + 1 : info.dli_fname,
-             (unsigned long)(value - base));
+    if (info.dli_sname)
+        tell(&s, info.dli_sname, s.address - (uintptr_t)info.dli_saddr);
+    else
+        tell(&s, name ? name + 1 : info.dli_fname, s.address - s.base);
+}
+
+void pl_symbol(const void *address, char *buffer, size_t size)
+{
+    int saved = errno;
+    buffer[0] = 0;
+    find(address, buffer, size);
+    errno = saved;
 }
