@@ -24,8 +24,8 @@ static void keep(const char *text, void *unused)
 {
     (void)unused;
     PLAIT_WITH(&reports->lock) {
-        reports->n++;
         snprintf(reports->last, sizeof reports->last, "%s", text);
+        COUNT(reports->n); /* last: who sees it may read the text */
     }
 }
 
@@ -786,6 +786,9 @@ static int reports_of(const char *family, bool wait, int64_t time)
 static void if_all_sleep_that_is_reported_once(void **state)
 {
     (void)state;
+#if defined(__SANITIZE_THREAD__)
+    skip(); /* it starts a thread of its own, which for all plait knows might wake them */
+#endif
     CHECK_EQ(reports_of("--asleep", true, plait_ms(800)), 1);
 }
 
