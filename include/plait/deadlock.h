@@ -18,7 +18,11 @@
  * itself, and a ring with one is neither. Chosen is who has waited least, of those that can be asked.
  *
  * Besides, if every worker of the family sleeps without a timeout, and nobody is left who could
- * wake them, that is reported as suspected too (a thread that never used plait may be about to).
+ * wake them, that is reported as suspected too, after some tenths of a second. Not if a process has
+ * threads that never used plait: they may be about to wake one.
+ *
+ * Limits: rings of more than 64 workers are not seen; in a family of more than 32 processes, nor is that all
+ * sleep. A join of a process counts as certain though one of its other threads might call exit().
  *
  * Reports go to the log (log.h), by default standard error. plait_label names locks in them.
  * Python has no counterpart. */

@@ -28,7 +28,7 @@ enum plait_code {
     PLAIT_EBUSY = -EBUSY,         /* in use just now: not yet ended, or still being worked on */
     PLAIT_EINVAL = -EINVAL,       /* an argument is NULL, negative or contradicts another */
     PLAIT_EMFILE = -EMFILE,       /* no file descriptor left */
-    PLAIT_EDEADLK = -EDEADLK,     /* waiting would never end: join of self, lock held by self */
+    PLAIT_EDEADLK = -EDEADLK,     /* waiting would never end: join of self, ring of waits */
     PLAIT_ECHILD = -ECHILD,       /* made before a fork, not usable in the forked child */
     PLAIT_EOVERFLOW = -EOVERFLOW, /* past a bound; nothing was changed */
     PLAIT_ENOTSUP = -EOPNOTSUPP,  /* not offered: by this version, this kind or this kernel */

@@ -19,7 +19,7 @@ PLAIT_BEGIN_DECLS
 /* Names the object at this address: for all processes if it lies in the arena, else for this one. The
  * text is copied, and cut to PLAIT_LABEL_SIZE - 1 bytes. A later label of the same address replaces
  * it, NULL removes it; memory that is freed and used for something else keeps its label until then.
- * Returns: 0, PLAIT_EINVAL (object NULL), PLAIT_ENOMEM, PLAIT_EARENA.
+ * Returns: 0, PLAIT_EINVAL (object NULL), PLAIT_ENOMEM, PLAIT_EARENA, PLAIT_EWORKERS.
  * Blocks: no. Who: threads, processes; not signal handlers; after fork, yes. */
 PLAIT_API int plait_label(const void *object, const char *name);
 

@@ -15,9 +15,11 @@
  *
  * Waits without a timeout. If it cannot acquire, the block is skipped and `else`, if there is one,
  * runs. That happens when the worker is cancelled (the request then stays: the next blocking call
- * still returns PLAIT_ECANCELED) or on misuse (NULL, PLAIT_EDEADLK). A child that is forked
- * inside the block does not hold what lies in the arena, and does not release it on its way out. `break` and `continue` leave the block, not a
- * loop around it. After the death of a holder the block runs; plait_lock_blame or plait_rwlock_blame tells.
+ * still returns PLAIT_ECANCELED), when it has to give way in a deadlock (rlocks, rwlocks; locks if
+ * plait_deadlock_policy says so: PLAIT_EDEADLK, see deadlock.h), or on misuse (NULL). A child that is forked
+ * inside the block does not hold what lies in the arena, and does not release it on its way out. `break`
+ * and `continue` leave the block, not a loop around it. After the death of a holder the block runs;
+ * plait_lock_blame or plait_rwlock_blame tells.
  * Python's counterpart: the with statement. */
 #ifndef PLAIT_WITH_H
 #define PLAIT_WITH_H

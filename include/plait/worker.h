@@ -124,7 +124,7 @@ PLAIT_API int plait_start(plait_worker *ret, int kind, plait_function *fn, void 
  * Requires: a worker of this family, not the caller itself.
  * Returns: 0 (its function returned), PLAIT_DIED (it was killed or exited; *ret says how), both with
  *   *ret filled if not NULL; PLAIT_ETIMEDOUT, PLAIT_ECANCELED (still joinable then);
- *   PLAIT_EDEADLK (self), PLAIT_ESTALE (joined before, or detached), PLAIT_EINVAL.
+ *   PLAIT_EDEADLK (self, or one that waits for the caller: deadlock.h), PLAIT_ESTALE (joined before, or detached), PLAIT_EINVAL.
  *   Several waiting at once all get the result.
  * Blocks: yes, cancellable. Who: any thread or process of the family, the parent or not (of a
  *   process killed while its parent is busy, a stranger may not learn the signal: status is then
