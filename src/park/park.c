@@ -201,8 +201,8 @@ void pl_wait_show(uint32_t *word, const struct pl_wait *wait, int64_t now)
     struct pl_slot *slot = pl_self.slot;
     uint32_t seq = pl_load_relaxed(&slot->waits_seq);
     /* `now` is from before this look. */
-    bool held = wait->holder &&
-                (pl_load_acquire(word) & (PL_ID_MASK | wait->unheld)) == wait->holder;
+    bool held =
+        wait->holder && (pl_load_acquire(word) & (PL_ID_MASK | wait->unheld)) == wait->holder;
     pl_store_relaxed(&slot->waits_seq, seq + 1);
     /* R:wait.record, pairs with pl_wait_read: who sees a field of this wait sees that it changes. */
     pl_store_release(&slot->waits_kind, (uint32_t)wait->kind);
