@@ -309,6 +309,11 @@ static void a_thousand_kills_leave_the_account_exact(void **state)
     t_delete(&t_mixed, w);
 }
 
+static bool is_notified(void)
+{
+    return SEEN(pl_self.slot->turn.word) == PL_TURN_NOTIFIED;
+}
+
 /* Notes its place in line, so that the killer knows who is next. */
 static int wait_and_sign(void *arg)
 {
@@ -318,8 +323,11 @@ static int wait_and_sign(void *arg)
     while (!SEEN(w->stop)) {
         TELL(m->place, w->put++);
         int rc = plait_condition_wait(&w->not_empty, PLAIT_FOREVER);
-        TELL(m->done, m->done + 1);
         CHECK(rc == 0 || rc == PLAIT_OWNER_DIED);
+        if (is_notified()) /* or it was told of a death, without a notification */
+            TELL(m->done, m->done + 1);
+        else
+            CHECK_RC(rc, PLAIT_OWNER_DIED);
         w->told += rc == PLAIT_OWNER_DIED;
     }
     give_lock(w);
