@@ -186,13 +186,13 @@ static long stride_of(long n)
 
 static bool is_sampled(long k)
 {
-    return k <= 3 || k % stride_of(8) == 0;
+    return k <= 2 || k % stride_of(16) == 0;
 }
 
 /* The victim dies at step k, and whoever repairs at his step j. */
 static void kill_recoverers(struct series *series, long k)
 {
-    long stride = stride_of(12);
+    long stride = stride_of(16);
     for (long j = 1 + k % stride; j < MOST_STEPS && !has_failed_enough(series); j += stride)
         if (!run_round(series, k, j))
             return;
