@@ -157,3 +157,8 @@ int pl_lot_wake(uint32_t *word, int n)
     }
     return woken;
 }
+
+bool pl_lot_holds(const void *address)
+{
+    return (uintptr_t)address - (uintptr_t)lot < sizeof lot;
+}

@@ -160,6 +160,8 @@ bool pl_lot_enter(struct pl_parked *node);
 /* After sleeping: leaves the queue; true if an unparker chose us before. */
 bool pl_lot_leave(struct pl_parked *node);
 int pl_lot_wake(uint32_t *word, int n);
+/* Tests: whether an address is in one of its buckets. */
+bool pl_lot_holds(const void *address);
 
 /* --- spinning: spin.c --- */
 

@@ -514,21 +514,16 @@ static _Thread_local struct {
     int64_t last; /* deed */
 } meddler;
 
-/* Whether the caller is within a bucket of the parking lot, whose lock keeps others out, too. Told by
- * its steps: a cas on the lock, then on the count behind it, and in the end an exchange. */
+/* Whether the caller is within a bucket of the parking lot, whose lock keeps others out, too: from the step
+ * after the cas on that lock to the exchange that lets it go. */
 static bool is_in_bucket(const char *what, const uint32_t *word)
 {
-    static _Thread_local const uint32_t *last_cas;
     static _Thread_local bool inside;
-    if (!inside && strcmp(what, "cas") == 0)
-        last_cas = word;
-    bool leaves = last_cas && word == last_cas && strcmp(what, "exchange") == 0;
-    inside |= last_cas && word == last_cas + 1;
-    bool was_inside = inside || leaves;
-    if (leaves) {
+    bool was_inside = inside;
+    if (pl_lot_holds(word) && strcmp(what, "cas") == 0)
+        inside = true;
+    if (pl_lot_holds(word) && strcmp(what, "exchange") == 0)
         inside = false;
-        last_cas = NULL;
-    }
     return was_inside;
 }
 
