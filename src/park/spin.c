@@ -19,9 +19,9 @@
 enum {
     WORTH_NS = 50000, /* about what a sleep and a wake-up cost */
     LEAST = 64,       /* pauses; below, a budget could never be seen to succeed again */
-    BURST = 8,        /* pauses between two looks, once the first few have failed */
-    SHORT = 32,       /* pauses that everybody may spin */
-    BRIEF_PART = 10,  /* a brief spin is that part of WORTH_NS */
+    APART = 64, /* most pauses between two looks: each look takes the line from who changes it */
+    SHORT = 32, /* pauses that everybody may spin */
+    BRIEF_PART = 10, /* a brief spin is that part of WORTH_NS */
 };
 
 static uint32_t most; /* pauses that take WORTH_NS here; any thread measures it, once */
@@ -126,10 +126,12 @@ bool pl_spin(struct pl_spin *spin)
         pl_spin_end(spin);
         return false;
     }
-    int pauses = spin->spent < SHORT ? 1 : BURST;
-    for (int i = 0; i < pauses; i++)
+    uint32_t pauses = spin->spent < SHORT ? 1 : spin->spent / 4;
+    if (pauses > APART)
+        pauses = APART;
+    for (uint32_t i = 0; i < pauses; i++)
         pl_pause();
-    spin->spent += (uint32_t)pauses;
+    spin->spent += pauses;
     return true;
 }
 

@@ -877,8 +877,8 @@ static uint32_t spin_out(void)
 {
     struct pl_spin spin = {0};
     while (pl_spin(&spin))
-        CHECK(spin.spent <= MOST_PAUSES + 8);
-    CHECK(spin.spent <= pl_self.spin_budget + 8);
+        CHECK(spin.spent <= MOST_PAUSES + 64);
+    CHECK(spin.spent <= pl_self.spin_budget + 64);
     return spin.spent;
 }
 
@@ -923,7 +923,7 @@ static int long_sleeps_teach_not_to_spin(void *unused)
     for (int i = 0; i < 40; i++)
         pl_spin_slept(plait_seconds(1));
     CHECK(pl_self.spin_budget <= LEAST_PAUSES);
-    CHECK(spin_out() <= LEAST_PAUSES + 8);
+    CHECK(spin_out() <= LEAST_PAUSES + 64);
     if (pl_cpu_parallel() < 2)
         return 0;
     uint32_t low = pl_self.spin_budget;
