@@ -13,7 +13,9 @@
 
 #include <cmocka.h>
 
+/* As in src/sync/rwlock.c. */
 #define PENDING UINT32_C(0x80000000)
+#define RW_HUNGRY UINT32_C(0x20000000)
 
 enum { READERS = 3 }; /* of a scenario that watches them: workers a to c */
 
@@ -187,6 +189,11 @@ static void write_in_time(void *world)
     write_within(world, plait_ms(5), PLAIT_ETIMEDOUT);
 }
 
+static void write_in_long_time(void *world)
+{
+    write_within(world, 2 * (int64_t)PL_FIRST_NAP, PLAIT_ETIMEDOUT);
+}
+
 static void try_to_read(void *world)
 {
     read_within(world, PLAIT_NOWAIT, PLAIT_ETIMEDOUT);
@@ -217,6 +224,7 @@ static void cancel_a(void *world)
 
 static void is_free(struct world *w)
 {
+    EXPLORE_EXPECT(!(w->rw.word_ & RW_HUNGRY));
     EXPLORE_EXPECT(plait_rwlock_readers(&w->rw) == 0);
     EXPLORE_EXPECT(plait_rwlock_acquire_write(&w->rw, PLAIT_NOWAIT) == 0);
     EXPLORE_EXPECT(plait_rwlock_release_write(&w->rw) == 0);
@@ -363,6 +371,14 @@ static const struct explore_scenario next_in_time = {
     .run = {write_in_time, write_once, write_once},
     .check = three_were_in};
 
+static const struct explore_scenario hungry_gives_up = {
+    .name = "rwlock: a hungry writer gives up, one tries",
+    RWLOCK,
+    .preemptions = 2,
+    .longest_nap = PL_FIRST_NAP,
+    .run = {write_in_long_time, write_once, try_to_write},
+    .check = three_were_in};
+
 static const struct explore_scenario both_in_time = {
     .name = "rwlock: reader and writer both with a timeout, one writes",
     RWLOCK,
@@ -501,6 +517,7 @@ int main(void)
         EXPLORE_TEST(writer_in_time),
         EXPLORE_TEST(let_in_again),
         EXPLORE_TEST(next_in_time),
+        EXPLORE_TEST(hungry_gives_up),
         EXPLORE_TEST(both_in_time),
         EXPLORE_TEST(tried),
         EXPLORE_TEST(reader_cancelled),
