@@ -168,6 +168,17 @@ static void meet_at_last(void *world)
     }
 }
 
+/* Once sent away, comes again only when the other has been counted in: he must not need that. */
+static void meet_behind(void *world)
+{
+    struct world *w = world;
+    if (meet_within(w, PLAIT_FOREVER) >= 0)
+        return;
+    while (plait_barrier_waiting(&w->barrier) == 0)
+        explore_yield();
+    EXPLORE_EXPECT(meet_within(w, PLAIT_FOREVER) >= 0);
+}
+
 static void abort_it(void *world)
 {
     EXPLORE_EXPECT(plait_barrier_abort(&((struct world *)world)->barrier) == 0);
@@ -375,6 +386,13 @@ static const struct explore_scenario reset = {.name = "barrier: reset against th
                                               .run = {meet_at_last, meet_at_last, reset_it},
                                               .check = met_after_reset};
 
+static const struct explore_scenario reset_behind = {
+    .name = "barrier: who was sent away lets the next one in",
+    TWO,
+    .preemptions = 2,
+    .run = {meet_behind, meet_behind, reset_it},
+    .check = met_after_reset};
+
 static const struct explore_scenario reset_three = {
     .name = "barrier: reset against three that come",
     THREE,
@@ -451,14 +469,14 @@ static const struct explore_scenario action_reset = {.name = "barrier: reset whi
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        EXPLORE_TEST(two_meet),       EXPLORE_TEST(two_again),     EXPLORE_TEST(three_meet),
-        EXPLORE_TEST(three_again),    EXPLORE_TEST(four_for_two),  EXPLORE_TEST(in_time),
-        EXPLORE_TEST(both_in_time),   EXPLORE_TEST(at_once),       EXPLORE_TEST(cancelled),
-        EXPLORE_TEST(aborted),        EXPLORE_TEST(aborted_three), EXPLORE_TEST(reset),
-        EXPLORE_TEST(reset_three),    EXPLORE_TEST(reset_again),   EXPLORE_TEST(two_reset),
-        EXPLORE_TEST(fast_reset),     EXPLORE_TEST(action),        EXPLORE_TEST(action_again),
-        EXPLORE_TEST(action_door),    EXPLORE_TEST(action_fails),  EXPLORE_TEST(action_in_time),
-        EXPLORE_TEST(action_aborted), EXPLORE_TEST(action_reset),
+        EXPLORE_TEST(two_meet),       EXPLORE_TEST(two_again),      EXPLORE_TEST(three_meet),
+        EXPLORE_TEST(three_again),    EXPLORE_TEST(four_for_two),   EXPLORE_TEST(in_time),
+        EXPLORE_TEST(both_in_time),   EXPLORE_TEST(at_once),        EXPLORE_TEST(cancelled),
+        EXPLORE_TEST(aborted),        EXPLORE_TEST(aborted_three),  EXPLORE_TEST(reset),
+        EXPLORE_TEST(reset_behind),   EXPLORE_TEST(reset_three),    EXPLORE_TEST(reset_again),
+        EXPLORE_TEST(two_reset),      EXPLORE_TEST(fast_reset),     EXPLORE_TEST(action),
+        EXPLORE_TEST(action_again),   EXPLORE_TEST(action_door),    EXPLORE_TEST(action_fails),
+        EXPLORE_TEST(action_in_time), EXPLORE_TEST(action_aborted), EXPLORE_TEST(action_reset),
     };
     int rc = cmocka_run_group_tests_name("barrier", tests, NULL, NULL);
     explore_print_total();

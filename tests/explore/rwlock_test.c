@@ -62,9 +62,19 @@ static int writer_to_come(const struct world *w)
 
 /* --- what workers do --- */
 
+/* Whether a record of a worker that reads says that it waits, as the deadlock detector would believe. */
+static bool is_said_to_wait(void)
+{
+    for (int i = 0; i < PL_READINGS; i++)
+        if (pl_self.slot->reading[i].lock && (pl_self.slot->reading[i].word & PENDING))
+            return true;
+    return false;
+}
+
 static void be_reading(struct world *w)
 {
     EXPLORE_EXPECT(w->writing == 0);
+    EXPLORE_EXPECT(!is_said_to_wait());
     w->reading++;
     explore_step("read", &w->reading);
     EXPLORE_EXPECT(w->writing == 0);
