@@ -73,6 +73,11 @@ static void take_in_time(void *world)
     take_within(world, plait_ms(1), PLAIT_ETIMEDOUT);
 }
 
+static void take_in_longer_time(void *world)
+{
+    take_within(world, plait_ms(3), PLAIT_ETIMEDOUT);
+}
+
 static void take_until_cancelled(void *world)
 {
     take_within(world, PLAIT_FOREVER, PLAIT_ECANCELED);
@@ -123,8 +128,10 @@ static void take_and_yield_if_asked(void *world)
     be_inside(w);
     for (int i = 0; i < 2; i++) {
         explore_step("load", &w->gil.request_);
-        if (plait_gil_should_yield(&w->gil))
-            EXPLORE_EXPECT(plait_gil_yield(&w->gil) == 0);
+        if (!plait_gil_should_yield(&w->gil))
+            continue;
+        EXPLORE_EXPECT(plait_gil_yield(&w->gil) == 0);
+        EXPLORE_EXPECT(!explore_ended(1) || !plait_gil_should_yield(&w->gil));
     }
     end(w);
 }
@@ -227,6 +234,15 @@ static const struct explore_scenario asked = {.name = "gil: one is asked to yiel
                                               .run = {take_and_yield_if_asked, take_and_give},
                                               .check = three_came};
 
+static const struct explore_scenario asked_in_vain = {
+    .name = "gil: who asked has given up",
+    .world_size = sizeof(struct world),
+    .setup = has_an_interval,
+    .preemptions = 2,
+    .longest_nap = 2 * 1000 * 1000,
+    .run = {take_and_yield_if_asked, take_in_longer_time},
+    .check = three_came};
+
 /* That it comes to a request at all is to be seen, too. */
 static void nobody_asks(void *world)
 {
@@ -246,11 +262,17 @@ static void a_request_is_met(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        EXPLORE_TEST(two),         EXPLORE_TEST(three),
-        EXPLORE_TEST(yielded),     EXPLORE_TEST(yielded_to_two),
-        EXPLORE_TEST(for_a_block), EXPLORE_TEST(in_time),
-        EXPLORE_TEST(passed_on),   EXPLORE_TEST(cancelled),
-        EXPLORE_TEST(asked),       cmocka_unit_test(a_request_is_met),
+        EXPLORE_TEST(two),
+        EXPLORE_TEST(three),
+        EXPLORE_TEST(yielded),
+        EXPLORE_TEST(yielded_to_two),
+        EXPLORE_TEST(for_a_block),
+        EXPLORE_TEST(in_time),
+        EXPLORE_TEST(passed_on),
+        EXPLORE_TEST(cancelled),
+        EXPLORE_TEST(asked),
+        EXPLORE_TEST(asked_in_vain),
+        cmocka_unit_test(a_request_is_met),
     };
     int rc = cmocka_run_group_tests_name("gil", tests, NULL, NULL);
     explore_print_total();

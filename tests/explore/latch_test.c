@@ -71,6 +71,7 @@ static void wait_within(struct world *w, int64_t timeout, int or_else)
     int rc = plait_latch_wait(&w->latch, timeout);
     EXPLORE_EXPECT(rc == 0 || rc == or_else);
     EXPLORE_EXPECT(rc < 0 || (w->to_come == 0 && plait_latch_count(&w->latch) == 0));
+    EXPLORE_EXPECT(rc == 0 || w->latch.word_ != 0); /* at the moment of giving up */
     w->passed += rc == 0;
     w->gave_up += rc < 0;
     w->heard = rc == PLAIT_ECANCELED;

@@ -392,6 +392,7 @@ static const struct explore_scenario hungry_gives_up = {
 static const struct explore_scenario both_in_time = {
     .name = "rwlock: reader and writer both with a timeout, one writes",
     RWLOCK,
+    .memory = EXPLORE_ARENA,
     .preemptions = 2,
     .run = {write_in_time, read_in_time, write_once},
     .check = three_were_in};
