@@ -97,6 +97,35 @@ static void perhaps_join_ring(void *world)
     take_two(world, false);
 }
 
+/* The same with a writer that waits for a reader. */
+static void take_then_write(void *world)
+{
+    struct world *w = world;
+    take(&w->locks[0]);
+    wait_for_all(w);
+    int rc = plait_rwlock_acquire_write(&w->rw, PLAIT_FOREVER);
+    EXPLORE_EXPECT(rc == 0 || rc == PLAIT_EDEADLK);
+    if (rc == 0)
+        EXPLORE_EXPECT(plait_rwlock_release_write(&w->rw) == 0);
+    give(&w->locks[0]);
+    w->passed += rc == 0;
+    w->refused += rc != 0;
+}
+
+static void read_then_take(void *world)
+{
+    struct world *w = world;
+    EXPLORE_EXPECT(plait_rwlock_acquire_read(&w->rw, PLAIT_FOREVER) == 0);
+    wait_for_all(w);
+    int rc = plait_rlock_acquire(&w->locks[0], PLAIT_FOREVER);
+    EXPLORE_EXPECT(rc == 0 || rc == PLAIT_EDEADLK);
+    if (rc == 0)
+        give(&w->locks[0]);
+    EXPLORE_EXPECT(plait_rwlock_release_read(&w->rw) == 0);
+    w->passed += rc == 0;
+    w->refused += rc != 0;
+}
+
 /* --- what looks like a ring --- */
 
 /* Waits for b's lock while it has its own. */
@@ -187,6 +216,13 @@ static const struct explore_scenario perhaps = {.name = "deadlock: perhaps a rin
                                                 .run = {perhaps_join_ring, perhaps_join_ring},
                                                 .check = one_was_refused_at_most};
 
+static const struct explore_scenario with_a_reader = {
+    .name = "deadlock: a writer and a reader in a ring",
+    TWO,
+    .preemptions = 1,
+    .run = {take_then_write, read_then_take},
+    .check = one_was_refused};
+
 static const struct explore_scenario ring_of_three = {.name = "deadlock: three rlocks in a ring",
                                                       THREE,
                                                       .preemptions = EXPLORE_NONE,
@@ -203,15 +239,15 @@ static const struct explore_scenario handed_over = {
 static const struct explore_scenario came_again = {
     .name = "deadlock: a reader comes again, which looks like a ring",
     TWO,
-    .preemptions = 3,
+    .preemptions = 2,
     .run = {take_and_write, read_twice},
     .check = nobody_was_refused};
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        EXPLORE_TEST(ring),        EXPLORE_TEST(perhaps),    EXPLORE_TEST(ring_of_three),
-        EXPLORE_TEST(handed_over), EXPLORE_TEST(came_again),
+        EXPLORE_TEST(ring),          EXPLORE_TEST(perhaps),     EXPLORE_TEST(with_a_reader),
+        EXPLORE_TEST(ring_of_three), EXPLORE_TEST(handed_over), EXPLORE_TEST(came_again),
     };
     int rc = cmocka_run_group_tests_name("deadlock", tests, NULL, NULL);
     explore_print_total();
