@@ -123,6 +123,8 @@ static int borrow_perhaps(struct world *w, int64_t timeout, int or_else)
     declare(w, 2, 0);
     int rc = borrow_within(w, 2, 0, timeout);
     EXPLORE_EXPECT(rc == 0 || rc == or_else);
+    if (rc < 0) /* it has nothing, nor gets it later */
+        EXPLORE_EXPECT(plait_bank_release(&w->bank, (int[]){1, 0}) == PLAIT_EOVERFLOW);
     leave(w, rc == 0 ? 2 : 0, 0);
     w->passed += rc == 0;
     w->gave_up += rc < 0;
