@@ -15,9 +15,9 @@
 
 enum { LOCKS = 3 };
 
-/* A worker that finds no ring at its first nap's end, because the others are about to lie down, looks again
- * at the next: some naps have to end. */
-#define SOME_NAPS (4 * (int64_t)PL_FIRST_NAP)
+/* Who looks at its nap's end while another is just lying down finds no ring; the next look does. Each such
+ * miss takes a preemption, so one nap more than preemptions is enough: five of them end here. */
+#define SOME_NAPS (16 * (int64_t)PL_FIRST_NAP)
 
 struct world {
     plait_rlock locks[LOCKS];

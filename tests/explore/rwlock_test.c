@@ -308,6 +308,7 @@ static const struct explore_scenario two_write = {.name = "rwlock: two write",
 
 static const struct explore_scenario three_write = {.name = "rwlock: three write",
                                                     RWLOCK,
+                                                    .memory = EXPLORE_PRIVATE,
                                                     .preemptions = 2,
                                                     .run = {write_once, write_once, write_once},
                                                     .check = three_passed_nobody_gave_up};
@@ -329,6 +330,7 @@ static const struct explore_scenario newcomers = {
 static const struct explore_scenario two_writers = {
     .name = "rwlock: one reads, two write",
     RWLOCK,
+    .memory = EXPLORE_PRIVATE,
     .preemptions = 2,
     .run = {read_as_newcomer, write_once, write_once},
     .check = three_passed_nobody_gave_up};
@@ -349,6 +351,7 @@ static const struct explore_scenario deeper = {.name = "rwlock: two deep while a
 static const struct explore_scenario refused = {
     .name = "rwlock: a reader that wants to write is refused, others come",
     RWLOCK,
+    .memory = EXPLORE_PRIVATE,
     .preemptions = 2,
     .run = {read_and_want_to_write, write_once, read_once},
     .check = three_passed_nobody_gave_up};
@@ -370,6 +373,7 @@ static const struct explore_scenario writer_in_time = {
 static const struct explore_scenario let_in_again = {
     .name = "rwlock: a writer that gives up lets in those that waited for it",
     RWLOCK,
+    .memory = EXPLORE_PRIVATE,
     .preemptions = 2,
     .run = {write_in_time, read_once, read_once},
     .check = three_were_in};
@@ -377,6 +381,7 @@ static const struct explore_scenario let_in_again = {
 static const struct explore_scenario next_in_time = {
     .name = "rwlock: the next writer gives up, another waits behind it",
     RWLOCK,
+    .memory = EXPLORE_PRIVATE,
     .preemptions = 2,
     .run = {write_in_time, write_once, write_once},
     .check = three_were_in};
@@ -384,6 +389,7 @@ static const struct explore_scenario next_in_time = {
 static const struct explore_scenario hungry_gives_up = {
     .name = "rwlock: a hungry writer gives up, one tries",
     RWLOCK,
+    .memory = EXPLORE_ARENA,
     .preemptions = 2,
     .longest_nap = PL_FIRST_NAP,
     .run = {write_in_long_time, write_once, try_to_write},
