@@ -239,7 +239,7 @@ static const struct explore_scenario handed_over = {
 static const struct explore_scenario came_again = {
     .name = "deadlock: a reader comes again, which looks like a ring",
     TWO,
-    .preemptions = 2,
+    .preemptions = 3,
     .run = {take_and_write, read_twice},
     .check = nobody_was_refused};
 
