@@ -15,7 +15,7 @@
  * Who waits for whom. A writer waits for the writers before it and for those who read at the moment
  * it is the next; from then on new readers wait, so readers cannot starve a writer. When a writer
  * leaves, every reader that is asleep then gets in before the next writer, so writers cannot starve a
- * reader: it waits for one writer, for two if the first left while it was lying down. Among
+ * reader: it waits for one writer, and for those, too, that came and left while it was lying down. Among
  * writers it is as with plait_lock: whoever comes first, but after 1 ms newcomers must wait.
  * A reader may read again, at once, whoever waits; it then has to release as often. All else that
  * would wait for oneself is PLAIT_EDEADLK: to write while one reads, to read or write while one writes.
