@@ -9,35 +9,28 @@
 #include <stdio.h>
 #include <string.h>
 
-bool pl_wait_read(struct pl_slot *slot, struct pl_wait_record *ret)
+const char *pl_wait_name(uint32_t kind)
 {
-    /* A:wait.record, pairs with pl_wait_show. */
-    uint32_t seq = pl_load_acquire(&slot->waits_seq);
-    uint32_t kind = pl_load_acquire(&slot->waits_kind);
-    bool firm = pl_load_acquire(&slot->waits_firm) != 0;
-    bool asked = pl_load_acquire(&slot->cancel) != pl_load_acquire(&slot->cancel_seen);
-    *ret = (struct pl_wait_record){
-        .slot = slot,
-        .id = pl_slot_id(slot),
-        .seq = seq,
-        .kind = kind,
-        .holder = pl_load_acquire(&slot->waits_holder),
-        .unheld = pl_load_acquire(&slot->waits_unheld),
-        .pid = pl_load_relaxed(&slot->pid),
-        .word = pl_load_acquire(&slot->waits_on),
-        .since = pl_load_acquire(&slot->waits_since),
-        .looked = pl_load_acquire(&slot->waits_looked),
-        .firm = firm,
-        .ends_soon = pl_load_acquire(&slot->waits_until) != PL_NEVER || (asked && !firm),
+    static const char *const names[PL_WAIT_KINDS] = {
+        [PL_WAIT_NONE] = "nothing",
+        [PL_WAIT_LOCK] = "a lock",
+        [PL_WAIT_EVENT] = "an event",
+        [PL_WAIT_SEMAPHORE] = "a semaphore",
+        [PL_WAIT_CONDITION] = "a condition",
+        [PL_WAIT_JOIN] = "the end of a worker",
+        [PL_WAIT_POOL] = "work",
+        [PL_WAIT_ITEMS] = "the results of a pool",
+        [PL_WAIT_RLOCK] = "an rlock",
+        [PL_WAIT_PI_LOCK] = "a priority-inheriting lock",
+        [PL_WAIT_READ] = "an rwlock, to read",
+        [PL_WAIT_WRITE] = "an rwlock, to write",
+        [PL_WAIT_BARRIER] = "a barrier",
+        [PL_WAIT_ONCE] = "a once",
+        [PL_WAIT_LATCH] = "a latch",
+        [PL_WAIT_BANK] = "a bank",
+        [PL_WAIT_GIL] = "a gil",
     };
-    return kind != PL_WAIT_NONE && kind < PL_WAIT_KINDS && pl_wait_is_same(ret);
-}
-
-bool pl_wait_is_same(const struct pl_wait_record *record)
-{
-    return !(record->seq & 1) && pl_load_acquire(&record->slot->waits_seq) == record->seq &&
-           pl_load_acquire(&record->slot->waits_kind) == record->kind &&
-           pl_slot_is_alive(record->slot) && pl_slot_id(record->slot) == record->id;
+    return kind < PL_WAIT_KINDS ? names[kind] : "something unknown";
 }
 
 void pl_text_add(struct pl_text *text, const char *format, ...)

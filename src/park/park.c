@@ -25,30 +25,6 @@ enum {
     SWEEP_EVERY = 10 * 1000 * 1000,
 };
 
-const char *pl_wait_name(uint32_t kind)
-{
-    static const char *const names[PL_WAIT_KINDS] = {
-        [PL_WAIT_NONE] = "nothing",
-        [PL_WAIT_LOCK] = "a lock",
-        [PL_WAIT_EVENT] = "an event",
-        [PL_WAIT_SEMAPHORE] = "a semaphore",
-        [PL_WAIT_CONDITION] = "a condition",
-        [PL_WAIT_JOIN] = "the end of a worker",
-        [PL_WAIT_POOL] = "work",
-        [PL_WAIT_ITEMS] = "the results of a pool",
-        [PL_WAIT_RLOCK] = "an rlock",
-        [PL_WAIT_PI_LOCK] = "a priority-inheriting lock",
-        [PL_WAIT_READ] = "an rwlock, to read",
-        [PL_WAIT_WRITE] = "an rwlock, to write",
-        [PL_WAIT_BARRIER] = "a barrier",
-        [PL_WAIT_ONCE] = "a once",
-        [PL_WAIT_LATCH] = "a latch",
-        [PL_WAIT_BANK] = "a bank",
-        [PL_WAIT_GIL] = "a gil",
-    };
-    return kind < PL_WAIT_KINDS ? names[kind] : "something unknown";
-}
-
 int pl_wait_begin(struct pl_wait *wait, enum pl_wait_kind kind, int64_t timeout)
 {
     int rc = pl_check_timeout(timeout);
@@ -195,33 +171,6 @@ static void thread_wake(struct pl_parker *self, struct pl_parked *node)
 struct pl_parker pl_thread_parker = {thread_sleep, thread_wake};
 
 /* --- parking --- */
-
-void pl_wait_show(uint32_t *word, const struct pl_wait *wait, int64_t now)
-{
-    struct pl_slot *slot = pl_self.slot;
-    uint32_t seq = pl_load_relaxed(&slot->waits_seq);
-    /* `now` is from before this look. */
-    bool held =
-        wait->holder && (pl_load_acquire(word) & (PL_ID_MASK | wait->unheld)) == wait->holder;
-    pl_store_relaxed(&slot->waits_seq, seq + 1);
-    /* R:wait.record, pairs with pl_wait_read: who sees a field of this wait sees that it changes. */
-    pl_store_release(&slot->waits_kind, (uint32_t)wait->kind);
-    pl_store_release(&slot->waits_holder, wait->holder);
-    pl_store_release(&slot->waits_firm, (uint32_t)wait->uncancellable);
-    pl_store_release(&slot->waits_unheld, wait->unheld);
-    pl_store_release(&slot->waits_since, wait->began);
-    pl_store_release(&slot->waits_until, wait->deadline);
-    pl_store_release(&slot->waits_looked, held ? now : 0);
-    pl_store_seq_cst(&slot->waits_on, word);
-    pl_store_release(&slot->waits_seq, seq + 2);
-}
-
-/* The word stays on record: should this worker die before it has used the wake-up, its recoverer wakes
- * the others who sleep there. */
-void pl_wait_hide(void)
-{
-    pl_store_relaxed(&pl_self.slot->waits_kind, 0u);
-}
 
 /* After a nap that brought nothing: look around, sleep longer next time. */
 static void after_nap(struct pl_wait *wait)
