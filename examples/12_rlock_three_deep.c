@@ -7,6 +7,7 @@
  * lock the second PLAIT_WITH would wait for its own caller. */
 #include <plait/plait.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 

@@ -10,6 +10,7 @@
  * often it was passed, and the longest wait; they differ from run to run. */
 #include <plait/plait.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
