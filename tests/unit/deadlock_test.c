@@ -2,12 +2,15 @@
 #include "harness/harness.h"
 
 #include "park/record.h"
+#include "port/memory.h"
 
 #include <poll.h>
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum { MOST = 5 };
@@ -667,6 +670,22 @@ static void a_late_look_for_deadlocks_makes_no_nap_long(void **state)
     CHECK_EQ(SEEN(reports->n), 0);
 }
 
+/* --- words that may be gone --- */
+
+static void a_word_in_memory_that_is_unmapped_is_not_read(void **state)
+{
+    (void)state;
+    uint32_t seen = 0,
+             *word = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(word != MAP_FAILED);
+    *word = 77;
+    errno = EXDEV;
+    CHECK(pl_memory_peek(word, &seen) && seen == 77);
+    CHECK_EQ(munmap(word, 4096), 0);
+    CHECK(!pl_memory_peek(word, &seen));
+    CHECK_EQ(errno, EXDEV);
+}
+
 /* --- all asleep --- */
 
 static int wait_for_event(void *event)
@@ -830,6 +849,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_report_says_label_symbol_and_who),
         cmocka_unit_test(a_wait_for_a_condition_is_told_under_its_name),
         cmocka_unit_test(a_label_is_replaced_cut_and_removed),
+        cmocka_unit_test(a_word_in_memory_that_is_unmapped_is_not_read),
         cmocka_unit_test(a_report_without_end_is_cut_and_ends_its_line),
         cmocka_unit_test(a_late_look_for_deadlocks_makes_no_nap_long),
         cmocka_unit_test(if_all_sleep_that_is_reported_once),

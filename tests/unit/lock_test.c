@@ -581,6 +581,23 @@ static void who_waited_for_1_ms_is_overtaken_once_at_most(void **state)
     }
 }
 
+/* Not allowed; but who waits is not left behind: its nap ends. */
+static void a_lock_made_anew_while_waited_for_leaves_nobody_behind(void **state)
+{
+    (void)state;
+    FOR_EACH_SETTING(s)
+    {
+        struct box *b = t_new(s, sizeof *b);
+        struct t_team team;
+        acquire_held(&b->lock);
+        start_waiters(&team, s, b, 2, pass);
+        CHECK_RC(plait_lock_init(&b->lock, NULL), 0);
+        t_join(&team);
+        CHECK_EQ(plait_lock_locked(&b->lock), 0);
+        t_delete(s, b);
+    }
+}
+
 /* --- death --- */
 
 static void a_killed_holder_gives_the_lock_with_owner_died(void **state)
@@ -1221,6 +1238,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_canceled_waiter_leaves_the_wake_up_to_others),
         cmocka_unit_test(a_waiter_among_pushers_gets_the_lock),
         cmocka_unit_test(who_waited_for_1_ms_is_overtaken_once_at_most),
+        cmocka_unit_test(a_lock_made_anew_while_waited_for_leaves_nobody_behind),
         cmocka_unit_test(a_killed_holder_gives_the_lock_with_owner_died),
         cmocka_unit_test(blame_tells_once_who_died),
         cmocka_unit_test(blame_names_the_last_who_died),
