@@ -13,7 +13,7 @@
  *     }
  *
  * A ring is *certain* if each of its waits can be ended only by the one it waits for: rlocks,
- * priority-inheriting locks, rwlocks, once, joins. A plain lock may be released by anyone, so a ring
+ * priority-inheriting locks, rwlocks, gils, once, joins. A plain lock may be released by anyone, so a ring
  * with one of those is *suspected*: reported once, and waited on. A wait that has a timeout ends by
  * itself, and a ring with one is neither. Chosen is who has waited least, of those that can be asked.
  *

@@ -89,7 +89,7 @@ static bool has_holder(uint32_t kind)
 /* Whether a stranger may release it. */
 static bool is_plain(uint32_t kind)
 {
-    return kind == PL_WAIT_LOCK || kind == PL_WAIT_GIL;
+    return kind == PL_WAIT_LOCK;
 }
 
 /* Whether the word waited on can be asked: it is not another process's own. */

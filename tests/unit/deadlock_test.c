@@ -385,6 +385,46 @@ static void joining_a_worker_that_waits_for_ones_own_lock_is_a_deadlock(void **s
     }
 }
 
+/* A gil is owned: who holds it and waits elsewhere cannot be made to hand it over by anybody. */
+struct interpreter {
+    plait_gil gil;
+    plait_rlock cache;
+    int holds_gil, rc;
+};
+
+static int take_cache_with_gil(void *arg)
+{
+    struct interpreter *in = arg;
+    CHECK_RC(plait_gil_acquire(&in->gil, PLAIT_FOREVER), 0);
+    TELL(in->holds_gil, 1);
+    UNTIL(plait_rlock_locked(&in->cache));
+    in->rc = plait_rlock_acquire(&in->cache, PLAIT_FOREVER);
+    if (in->rc == 0)
+        CHECK_RC(plait_rlock_release(&in->cache), 0);
+    return plait_gil_release(&in->gil);
+}
+
+static void a_ring_with_a_gil_is_certain(void **state)
+{
+    (void)state;
+    FOR_EACH_SETTING(s)
+    {
+        struct interpreter *in = t_new(s, sizeof *in);
+        begin(NULL);
+        plait_worker w = t_start_one(s->kinds[0], take_cache_with_gil, in);
+        UNTIL(SEEN(in->holds_gil));
+        CHECK_RC(plait_rlock_acquire(&in->cache, PLAIT_FOREVER), 0);
+        int rc = plait_gil_acquire(&in->gil, PLAIT_FOREVER);
+        if (rc == 0)
+            CHECK_RC(plait_gil_release(&in->gil), 0);
+        CHECK_RC(plait_rlock_release(&in->cache), 0);
+        CHECK_EQ(t_join_one(w), 0);
+        CHECK_EQ((rc == PLAIT_EDEADLK) + (in->rc == PLAIT_EDEADLK), 1);
+        CHECK_EQ(SEEN(reports->n), 1);
+        t_delete(s, in);
+    }
+}
+
 /* --- what is none --- */
 
 static int hold_first(void *arg)
@@ -843,6 +883,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(who_takes_a_plain_lock_twice_is_suspected),
         cmocka_unit_test(of_two_that_join_each_other_one_fails),
         cmocka_unit_test(joining_a_worker_that_waits_for_ones_own_lock_is_a_deadlock),
+        cmocka_unit_test(a_ring_with_a_gil_is_certain),
         cmocka_unit_test(a_chain_is_no_deadlock),
         cmocka_unit_test(a_ring_may_lead_through_another_process_own_memory),
         cmocka_unit_test(a_log_function_that_waits_is_not_called_again),
