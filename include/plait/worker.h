@@ -50,7 +50,7 @@ typedef struct plait_worker {
 enum plait_kind {
     PLAIT_THREAD = 1,
     PLAIT_PROCESS = 2,
-    PLAIT_TASK = 3, /* answers PLAIT_ENOTSUP in this version */
+    PLAIT_TASK = 3, /* a coroutine of the starting thread; see task.h */
 };
 
 enum plait_worker_state {
@@ -79,9 +79,11 @@ typedef struct plait_options {
     bool detach;       /* nobody will join it; a process also outlives its parent */
     size_t arg_size;   /* bytes at `arg` to copy for the worker, freed when it ends; 0: none */
     int start_method;  /* enum plait_start_method; processes only */
-    size_t stack_size; /* bytes; 0: the system's default. Threads only */
+    size_t stack_size; /* bytes; 0: the system's default, for tasks 64 KiB. Not for processes */
     const int *fds;    /* descriptors to hand over (zygote, spawn); fork inherits all */
     size_t n_fds;      /* how many */
+    plait_worker loop; /* tasks: the thread that is to run it; all zero: the calling one */
+    int64_t delay;     /* tasks: ns before it begins */
 } plait_options;
 
 /* How a worker ended. */

@@ -54,7 +54,7 @@ static inline void *alloc_small(size_t size, const struct note *note)
 int pl_alloc_noted(size_t size, void (*note)(void *block, void *arg), void *arg)
 {
     struct note n = {note, arg};
-    int rc = pl_self_known();
+    int rc = pl_thread_known();
     if (rc < 0)
         return rc;
     void *block = size > PL_MOST_SMALL ? alloc_large(size, &n) : alloc_small(size, &n);
@@ -63,7 +63,7 @@ int pl_alloc_noted(size_t size, void (*note)(void *block, void *arg), void *arg)
 
 void *plait_alloc(size_t size)
 {
-    int rc = pl_self_known();
+    int rc = pl_thread_known();
     if (rc < 0)
         return pl_null(rc);
     if (size > PL_MOST_SMALL)
@@ -168,7 +168,7 @@ int plait_free(void *block)
     if (pl_state_kind(at.state) == PL_CHUNK_LARGE)
         return pl_large_free(at.chunk, at.state);
     uint32_t owner = pl_state_owner(at.state);
-    if (owner && owner == pl_self.id)
+    if (owner && owner == pl_self.thread_id)
         return pl_slab_free_own(at.chunk, pl_state_detail(at.state), at.block);
     return pl_slab_free_remote(at.chunk, at.block);
 }
@@ -230,7 +230,7 @@ void *plait_realloc(void *block, size_t size)
         return plait_alloc(size);
     int rc = find_live(block, &at);
     if (rc == 0)
-        rc = pl_self_known();
+        rc = pl_thread_known();
     if (rc < 0)
         return pl_null(rc);
     rc = resize_in_place(&at, size);
@@ -247,7 +247,7 @@ void *plait_realloc(void *block, size_t size)
 
 void pl_alloc_leave(void)
 {
-    if (pl_self.id)
+    if (pl_self.thread_id)
         pl_slab_leave();
 }
 
@@ -257,9 +257,9 @@ void pl_alloc_leave(void)
  * so a repetition has nothing to undo. Hints that the dead one owed are set to their safe side. */
 void pl_alloc_recover(uint32_t dead)
 {
-    if (!pl_arena || dead == 0 || dead == pl_self.id)
+    if (!pl_arena || dead == 0 || dead == pl_self.thread_id)
         return;
-    uint32_t me = pl_self.id ? pl_self.id : dead;
+    uint32_t me = pl_self.thread_id ? pl_self.thread_id : dead;
     uint32_t ready = pl_chunks_ready(pl_arena);
     for (uint32_t i = 0; i < ready; i++) {
         uint64_t state = pl_load_acquire(pl_state_at(i));

@@ -109,7 +109,7 @@ static bool claim(uint32_t chunk)
     bool raw = pl_state_kind(state) == PL_CHUNK_VOID;
     uint32_t marks = raw ? PL_MARK_RAW | pl_state_detail(state) : PL_MARK_USED;
     /* A:chunk.put, pairs with put: the last user has done with the content. */
-    if (!pl_cas_acq_rel(at, &state, pl_state(PL_CHUNK_CLAIMED, marks, 0, pl_self.id)))
+    if (!pl_cas_acq_rel(at, &state, pl_state(PL_CHUNK_CLAIMED, marks, 0, pl_self.thread_id)))
         return false;
     if (!raw)
         pl_fetch_add_relaxed(&pl_arena->chunks_free, -1u);

@@ -26,7 +26,7 @@ static uint64_t run_for(size_t size)
 /* A worker that cannot be registered may free, too; if it dies in the middle, the run leaks. */
 static uint32_t my_id(void)
 {
-    return pl_self_known() < 0 ? 0 : pl_self.id;
+    return pl_thread_known() < 0 ? 0 : pl_self.thread_id;
 }
 
 int pl_large_begin(size_t size, uint32_t *ret_head, uint32_t *ret_run)
@@ -100,7 +100,7 @@ static int let_go(uint32_t head, uint64_t state, uint32_t run, bool sound)
 static int shrink(uint32_t head, uint32_t run)
 {
     pl_run_put_tails(head, run, true);
-    return let_go(head, pl_state(PL_CHUNK_LARGE, 0, run, pl_self.id), run, true);
+    return let_go(head, pl_state(PL_CHUNK_LARGE, 0, run, pl_self.thread_id), run, true);
 }
 
 static int grow(uint32_t head, uint32_t have, uint32_t run)
@@ -110,7 +110,7 @@ static int grow(uint32_t head, uint32_t have, uint32_t run)
         pl_run_zero(head + have, run - have);
         pl_run_make_tails(head, head + have, run - have);
     }
-    int rc = let_go(head, pl_state(PL_CHUNK_LARGE, 0, have, pl_self.id), got ? run : have, true);
+    int rc = let_go(head, pl_state(PL_CHUNK_LARGE, 0, have, pl_self.thread_id), got ? run : have, true);
     return rc < 0 || got ? rc : PLAIT_ENOMEM;
 }
 
@@ -123,7 +123,7 @@ int pl_large_resize(uint32_t head, uint64_t state, size_t size)
     if (run == have)
         return 0;
     uint32_t named = run < have ? (uint32_t)run : have;
-    if (!pl_cas_acq_rel(pl_state_at(head), &state, pl_state(PL_CHUNK_LARGE, 0, named, pl_self.id)))
+    if (!pl_cas_acq_rel(pl_state_at(head), &state, pl_state(PL_CHUNK_LARGE, 0, named, pl_self.thread_id)))
         return is_block(state) ? PLAIT_ENOMEM : PLAIT_EFREED;
     return run < have ? shrink(head, (uint32_t)run) : grow(head, have, (uint32_t)run);
 }

@@ -112,7 +112,7 @@ static void link_out(uint32_t chunk, unsigned class)
 /* SLAB(me) -> FREE or VOID. Not in a ring any more. */
 static void put(uint32_t chunk)
 {
-    pl_store_release(pl_state_at(chunk), pl_state(PL_CHUNK_CLAIMED, PL_MARK_USED, 0, pl_self.id));
+    pl_store_release(pl_state_at(chunk), pl_state(PL_CHUNK_CLAIMED, PL_MARK_USED, 0, pl_self.thread_id));
     pl_run_put(chunk, true);
 }
 
@@ -164,7 +164,7 @@ static void orphan(uint32_t chunk, unsigned class)
 static bool adopt(uint32_t chunk, unsigned class)
 {
     uint64_t ownerless = pl_state(PL_CHUNK_SLAB, class, 0, 0);
-    uint64_t mine = pl_state(PL_CHUNK_SLAB, class, 0, pl_self.id);
+    uint64_t mine = pl_state(PL_CHUNK_SLAB, class, 0, pl_self.thread_id);
     /* A:slab.orphan, pairs with orphan: the books are those the last owner left. */
     if (!pl_cas_acq_rel(pl_state_at(chunk), &ownerless, mine))
         return false;
@@ -200,7 +200,7 @@ void pl_slab_orphan_of_dead(uint32_t chunk, uint64_t state)
     if (!pl_cas_acq_rel(pl_state_at(chunk), &state, pl_state(PL_CHUNK_SLAB, class, 0, 0)))
         return;
     look_from(chunk, class);
-    if (pl_self.id)
+    if (pl_self.thread_id)
         reap(chunk, class);
 }
 
@@ -276,7 +276,7 @@ static uint32_t open_new(unsigned class)
         return PL_NO_CHUNK;
     init(chunk, class);
     /* R:slab.open, pairs with plait_free: who sees a slab sees its books. */
-    pl_store_release(pl_state_at(chunk), pl_state(PL_CHUNK_SLAB, class, 0, pl_self.id));
+    pl_store_release(pl_state_at(chunk), pl_state(PL_CHUNK_SLAB, class, 0, pl_self.thread_id));
     link_in(chunk, class);
     return chunk;
 }
@@ -375,7 +375,7 @@ bool pl_slab_valid_own(unsigned class, uint32_t *ret_chunks)
     do {
         struct pl_chunk *record = pl_record_at(chunk);
         uint32_t used = 0;
-        if (pl_load_relaxed(pl_state_at(chunk)) != pl_state(PL_CHUNK_SLAB, class, 0, pl_self.id) ||
+        if (pl_load_relaxed(pl_state_at(chunk)) != pl_state(PL_CHUNK_SLAB, class, 0, pl_self.thread_id) ||
             pl_record_at(record->next)->prev != chunk || pl_load_relaxed(&record->pending))
             return false;
         for (uint32_t w = 0; w < pl_classes[class].words; w++)

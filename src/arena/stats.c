@@ -29,7 +29,7 @@ static void count_slab(plait_arena_statistics *s, uint32_t chunk, uint64_t state
     s->blocks += live;
     s->chunks_in_use += live > 0;
     s->chunks_owned += live > 0 && pl_state_owner(state) != 0;
-    bool usable = pl_state_owner(state) == 0 || pl_state_owner(state) == pl_self.id;
+    bool usable = pl_state_owner(state) == 0 || pl_state_owner(state) == pl_self.thread_id;
     if (usable && live < pl_classes[class].blocks && size > s->largest_free)
         s->largest_free = size;
 }
@@ -172,7 +172,7 @@ int pl_alloc_valid(void)
         if (pl_state_kind(state) != PL_CHUNK_SLAB)
             continue;
         orphans[pl_state_detail(state)] += pl_state_owner(state) == 0;
-        owned += pl_self.id && pl_state_owner(state) == pl_self.id;
+        owned += pl_self.thread_id && pl_state_owner(state) == pl_self.thread_id;
     }
     return valid_hints(orphans) && valid_own(owned);
 }

@@ -1,4 +1,4 @@
-/* Who am I: the calling thread's place among the workers.
+/* Who am I: the calling worker's place among the workers, be it the thread itself or a task on it.
  *
  * The fast paths of all primitives read `pl_self.id` and nothing else. It is 0 until the thread is
  * written down in the registry, which happens on first need (pl_self_enter), and again after a
@@ -10,20 +10,31 @@
 
 struct pl_slot;   /* registry */
 struct pl_parker; /* park */
+struct pl_task;   /* task */
+struct pl_scope;  /* park: cancel scopes */
+struct pl_locals; /* task: task-local variables */
 
 /* Size classes of the arena's allocator; see arena/class.h. */
 enum { PL_CLASSES = 40 };
 
 struct pl_self {
+    /* The worker's own; a switch between tasks changes them. */
     uint32_t id;              /* PL_ID_MASK bits: what a lock word names; 0: not registered yet */
     uint32_t quick;           /* the same for fast paths: 0 if they are not to be taken (lockdep) */
+    struct pl_slot *slot;     /* the registry entry of `id`; NULL: none yet */
+    struct pl_task *task;     /* the task that runs; NULL: this thread has no loop */
+    struct pl_scope *scope;   /* the innermost cancel scope; NULL: none */
+    struct pl_locals *locals; /* values of task-local variables; NULL: none */
+    const void *site;         /* where in the program, for calls within plait; NULL: unknown */
+
+    /* The thread's. */
+    uint32_t thread_id;       /* `id` of the thread itself: who owns memory, who recovers. 0: none yet */
+    struct pl_slot *thread;   /* and its entry */
+    struct pl_parker *parker; /* how workers of this thread sleep; NULL: as a thread does */
     uint32_t spin_budget;     /* pauses worth spending before sleeping; learned, see park/spin.c */
     uint32_t woke;            /* it has woken a sleeper since its last wait for an answer */
     uint8_t spins_missed;     /* how it went lately with long spins; see park/spin.c */
     uint8_t spins_skip;       /* so many times not to try one again */
-    struct pl_slot *slot;     /* the registry entry of `id` */
-    const void *site;         /* where in the program, for calls within plait; NULL: unknown */
-    struct pl_parker *parker; /* how this worker sleeps; NULL: as a thread does */
     uint32_t heap[PL_CLASSES]; /* allocator: this worker's current chunk of each class, 0 none */
 };
 
@@ -39,17 +50,24 @@ enum { PL_ID_SLOT_BITS = 16, PL_ID_BITS = 29 };
 #define PL_ID_MASK ((UINT32_C(1) << PL_ID_BITS) - 1)
 #define PL_ID_SLOT(id) ((id) & ((UINT32_C(1) << PL_ID_SLOT_BITS) - 1))
 
-/* Writes the calling thread into the registry. 0, or PLAIT_EARENA, PLAIT_ENOMEM, PLAIT_EWORKERS.
+/* Writes the calling worker into the registry; the thread only. 0, or PLAIT_EARENA, PLAIT_ENOMEM, PLAIT_EWORKERS.
  * Declared here because the arena needs it too; the registry, which knows workers, defines it. */
 int pl_self_enter(void);
+int pl_thread_enter(void);
 
 /* Entries of the registry in use; for plait_arena_stats, and defined by the registry too. */
 uint32_t pl_workers_known(void);
 
-/* 0 if the calling thread is registered, now if not before. */
+/* 0 if the calling worker is registered, now if not before; the same for the thread, which is all that
+ * memory needs, while a task that neither holds nor waits for anything others can see stays unknown. */
 static inline int pl_self_known(void)
 {
     return __builtin_expect(pl_self.id != 0, 1) ? 0 : pl_self_enter();
+}
+
+static inline int pl_thread_known(void)
+{
+    return __builtin_expect(pl_self.thread_id != 0, 1) ? 0 : pl_thread_enter();
 }
 
 #endif

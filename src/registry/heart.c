@@ -37,9 +37,16 @@ void pl_heart_start(struct pl_slot *slot)
     pl_invariant(rc == 0, "a fresh heart can be started");
 }
 
+/* A task's thread is gone for certain once its entry serves another. */
+static bool is_hosts_successor(struct pl_slot *slot)
+{
+    uint32_t host = pl_load_acquire(&slot->host);
+    return host && pl_slot_id(pl_slot_of(host)) != host;
+}
+
 bool pl_heart_is_stopped(struct pl_slot *slot)
 {
-    return pl_load_acquire(pl_heart_word(slot)) & FUTEX_OWNER_DIED;
+    return (pl_load_acquire(pl_heart_word(slot)) & FUTEX_OWNER_DIED) || is_hosts_successor(slot);
 }
 
 bool pl_heart_watch(struct pl_slot *slot, uint32_t *ret_seen)

@@ -36,7 +36,7 @@ static bool is_corpse(struct pl_slot *slot, uint32_t generation)
  * finished and the slot may serve a new worker: hence the second look. */
 static bool claim_recovery(struct pl_slot *slot, uint32_t generation)
 {
-    uint32_t claimed = pl_load_acquire(&slot->recoverer), me = pl_self.id;
+    uint32_t claimed = pl_load_acquire(&slot->recoverer), me = pl_self.thread_id;
     if (claimed == PL_RECOVERED || (claimed && claimed != me && !pl_is_dead(claimed)))
         return false;
     if (!is_corpse(slot, generation) || !pl_cas_acq_rel(&slot->recoverer, &claimed, me))
@@ -199,7 +199,7 @@ void pl_recover(struct pl_slot *slot)
 {
     uint32_t generation = pl_generation_of(pl_load_acquire(&slot->life));
     /* Who repairs has to have a name; who has none yet may be here on the way to one. */
-    if (!pl_self.id || !claim_recovery(slot, generation))
+    if (!pl_self.thread_id || !claim_recovery(slot, generation))
         return;
     pl_slot_drop_argument(slot);
     pl_alloc_recover(pl_slot_id(slot));

@@ -21,6 +21,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/futex.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -34,6 +35,7 @@ enum {
 _Thread_local struct pl_self pl_self __attribute__((tls_model("initial-exec")));
 uint32_t pl_fork_parent, pl_forks;
 bool pl_slow_paths_only;
+int (*pl_task_enter)(void);
 
 static pthread_key_t at_thread_exit; /* its destructor signs a foreign thread off */
 
@@ -52,7 +54,7 @@ static void forget_self_in_child(void)
 {
     /* Atomic for TSan's sake, which sees the parent's threads; but no steps: the child has one thread,
      * and is not what a harness is after. */
-    __atomic_store_n(&pl_fork_parent, pl_self.id, __ATOMIC_RELAXED);
+    __atomic_store_n(&pl_fork_parent, pl_self.thread_id, __ATOMIC_RELAXED);
     __atomic_store_n(&known.pid, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&pl_forks, pl_forks + 1, __ATOMIC_RELAXED);
     memset(&pl_self, 0, sizeof pl_self);
@@ -62,8 +64,8 @@ static void sign_off(void *slot)
 {
     /* A started worker signs off itself, knowing its status; here come threads that are not ours, and
      * the first thread of a process if it calls pthread_exit. */
-    if (slot == pl_self.slot)
-        pl_slot_leave(pl_load_relaxed(&pl_self.slot->flags) & PL_FLAG_FOREIGN ? PL_END_RETURNED
+    if (slot == pl_self.thread)
+        pl_slot_leave(pl_load_relaxed(&pl_self.thread->flags) & PL_FLAG_FOREIGN ? PL_END_RETURNED
                                                                               : PL_END_EXITED,
                       0);
 }
@@ -150,8 +152,8 @@ static bool claimable(struct pl_slot *slot, uint64_t life)
         return true;
     if (pl_life_of(life) != PL_JOINED)
         return false;
-    uint32_t beat = pl_load_acquire(pl_heart_word(slot));
-    return (beat == 0 || pl_heart_is_stopped(slot)) && !may_be_zombie(slot) &&
+    uint32_t beat = pl_load_acquire(pl_own_heart(slot)); /* of a task 0 */
+    return (beat == 0 || (beat & FUTEX_OWNER_DIED)) && !may_be_zombie(slot) &&
            pl_load_acquire(&slot->recoverer) == PL_RECOVERED;
 }
 
@@ -201,7 +203,9 @@ static void reset(struct pl_slot *slot)
     pl_store_relaxed(&slot->round, NULL); /* nor a barrier */
     pl_store_relaxed(&slot->round_number, 0u);
     pl_store_release(&slot->id, (generation << PL_ID_SLOT_BITS & PL_ID_MASK) | index);
-    pl_store_relaxed(&slot->parent, pl_self.id);
+    pl_store_relaxed(&slot->parent, pl_self.id ? pl_self.id : pl_self.thread_id);
+    pl_store_relaxed(&slot->host, 0u);
+    pl_store_relaxed(&slot->runs_tasks, 0u);
     pl_store_relaxed(&slot->parent_pid, 0);
     pl_store_relaxed(&slot->parent_birth, UINT64_C(0));
     pl_store_relaxed(&slot->pid, 0);
@@ -209,7 +213,7 @@ static void reset(struct pl_slot *slot)
     pl_store_relaxed(&slot->birth, UINT64_C(0));
     pl_store_relaxed(&slot->flags, PL_TAG(generation));
     pl_store_relaxed(&slot->started, plait_now());
-    pl_store_relaxed(pl_heart_word(slot), 0u);
+    pl_store_relaxed(pl_own_heart(slot), 0u);
     pl_store_relaxed(&slot->cancel, PL_TAG(generation));
     pl_store_relaxed(&slot->cancel_seen, PL_TAG(generation));
     pl_store_relaxed(&slot->cancel_undone, PL_TAG(generation));
@@ -264,7 +268,7 @@ static int claim_as(struct pl_slot **ret, enum pl_life as, uint32_t claimer)
 
 int pl_slot_claim(struct pl_slot **ret)
 {
-    return claim_as(ret, PL_NEW, pl_self.id);
+    return claim_as(ret, PL_NEW, pl_self.thread_id);
 }
 
 void pl_slot_abandon(struct pl_slot *slot)
@@ -295,8 +299,8 @@ bool pl_slot_enter(struct pl_slot *slot, uint64_t meant)
     pl_store_relaxed(&slot->tid, (int32_t)gettid());
     if (pl_slot_kind(slot) == PLAIT_PROCESS)
         pl_store_relaxed(&slot->birth, pl_this_process().birth);
-    pl_self.slot = slot;
-    pl_self.id = pl_slot_id(slot);
+    pl_self.slot = pl_self.thread = slot;
+    pl_self.id = pl_self.thread_id = pl_slot_id(slot);
     pl_self.quick = pl_slow_paths_only ? 0 : pl_self.id;
     uint32_t generation = pl_generation_of(pl_load_relaxed(&slot->life));
     /* R:slot.running, pairs with pl_slot_find: the heart beats before anyone relies on it. */
@@ -307,11 +311,11 @@ bool pl_slot_enter(struct pl_slot *slot, uint64_t meant)
     return true;
 }
 
-int pl_self_enter(void)
+int pl_thread_enter(void)
 {
     struct pl_slot *slot;
     char name[PLAIT_NAME_SIZE];
-    if (pl_self.id)
+    if (pl_self.thread_id)
         return 0;
     int rc = pl_arena_need();
     if (rc == 0)
@@ -328,26 +332,68 @@ int pl_self_enter(void)
     pl_name_set(slot, name);
     pl_slot_enter(slot, pl_load_relaxed(&slot->life));
     uint32_t nobody = 0;
-    pl_cas_relaxed(&pl_arena->root, &nobody, pl_self.id);
+    pl_cas_relaxed(&pl_arena->root, &nobody, pl_self.thread_id);
     return 0;
 }
 
-void pl_slot_leave(enum pl_ending ending, int status)
+/* What a worker may hold at its end that ends in the middle of a call. */
+static void drop_places(struct pl_slot *slot)
 {
-    struct pl_slot *slot = pl_self.slot;
-    pl_slot_drop_argument(slot);
     if (pl_load_relaxed(&slot->turn.debt)) /* exit() out of a wait, from a signal handler */
         while (!pl_slot_settle(slot))
             sched_yield();
     if (pl_load_relaxed(&slot->round)) /* the same, or pthread_exit in a barrier's action */
         pl_slot_leave_round(slot);
+}
+
+int pl_slot_enter_task(struct pl_slot **ret, plait_worker known_as)
+{
+    struct pl_slot *slot;
+    int rc = claim_as(&slot, PL_ENTERING, (uint32_t)gettid() & PL_ID_MASK);
+    if (rc < 0)
+        return rc;
+    pl_store_relaxed(&slot->kind, (uint32_t)PLAIT_TASK);
+    pl_store_relaxed(&slot->pid, (int32_t)getpid());
+    pl_store_relaxed(&slot->tid, (int32_t)gettid());
+    pl_store_relaxed(&slot->known_as, (uint64_t)known_as.slot << 32 | known_as.generation);
+    pl_fetch_or_relaxed(&slot->flags, (uint32_t)(PL_FLAG_DETACHED | PL_FLAG_DAEMON));
+    pl_store_release(&slot->host, pl_self.thread_id);
+    uint32_t generation = pl_generation_of(pl_load_relaxed(&slot->life));
+    /* R:slot.running, pairs with pl_slot_find. */
+    pl_store_release(&slot->life, life_word(generation, PL_RUNNING, 0));
+    *ret = slot;
+    return 0;
+}
+
+void pl_slot_leave_task(struct pl_slot *slot, int status)
+{
+    drop_places(slot);
+    pl_store_relaxed(&slot->status, status);
+    pl_store_relaxed(&slot->ended, plait_now());
+    pl_store_relaxed(&slot->ending, (uint32_t)PL_END_RETURNED);
+    pl_store_release(&slot->recoverer, PL_RECOVERED);
+    pl_slot_ended(slot, pl_generation_of(pl_load_relaxed(&slot->life)));
+}
+
+int pl_self_enter(void)
+{
+    if (pl_self.id)
+        return 0;
+    return pl_self.task ? pl_task_enter() : pl_thread_enter();
+}
+
+void pl_slot_leave(enum pl_ending ending, int status)
+{
+    struct pl_slot *slot = pl_self.thread;
+    pl_slot_drop_argument(slot);
+    drop_places(slot);
     pl_alloc_leave();
     pl_store_relaxed(&slot->status, status);
     pl_store_relaxed(&slot->ended, plait_now());
     pl_store_relaxed(&slot->ending, (uint32_t)ending);
     pl_store_release(&slot->recoverer, PL_RECOVERED); /* nothing is left to repair */
-    pl_self.id = pl_self.quick = 0;
-    pl_self.slot = NULL;
+    pl_self.id = pl_self.thread_id = pl_self.quick = 0;
+    pl_self.slot = pl_self.thread = NULL;
     pl_slot_ended(slot, pl_generation_of(pl_load_relaxed(&slot->life)));
     pl_heart_tell(slot);
 }

@@ -143,6 +143,12 @@ struct pl_slot {
     uint32_t flags;        /* atomic: PL_FLAG_* and the generation's tag; detaching sets bits */
     uint32_t id;           /* generation and index as a lock word names them */
 
+    /* A task has no heart of its own: it lives as long as the thread that runs it, named here; 0: not a task. Atomic; set
+     * before it runs. And the handle it goes by, by which others find this entry. */
+    uint32_t host;
+    uint32_t runs_tasks; /* of a thread: it has tasks, which may not be in the registry. Atomic; it sets */
+    uint64_t known_as;
+
     /* The heart; see above. Locked by the worker, marked by the kernel. */
     _Alignas(8) pthread_mutex_t heart;
 
@@ -281,7 +287,15 @@ void pl_slot_abandon(struct pl_slot *slot);
  * slot was given to another. */
 bool pl_slot_enter(struct pl_slot *slot, uint64_t meant);
 
-/* Records the calling worker's end: its allocator chunks are given up, life becomes ENDED, joiners
+/* Writes down a task of the calling thread, and its end. The entry goes with the task; it is never joined: whoever
+ * waits for a task waits elsewhere. 0, PLAIT_EWORKERS, PLAIT_ENOMEM. */
+int pl_slot_enter_task(struct pl_slot **ret, plait_worker known_as);
+void pl_slot_leave_task(struct pl_slot *slot, int status);
+
+/* Gives the task that runs here an entry of its own; defined by the task layer. As pl_self_enter. */
+extern int (*pl_task_enter)(void);
+
+/* Records the calling thread's end: its allocator chunks are given up, life becomes ENDED, joiners
  * wake. It may not touch plait after. */
 void pl_slot_leave(enum pl_ending ending, int status);
 
@@ -312,9 +326,21 @@ plait_worker pl_worker_of(const struct pl_slot *slot);
 
 /* --- hearts: heart.c --- */
 
-static inline uint32_t *pl_heart_word(struct pl_slot *slot)
+/* The entry whose heart beats for this worker: its own, or for a task that of its thread. */
+static inline struct pl_slot *pl_heart_of(struct pl_slot *slot)
+{
+    uint32_t host = __atomic_load_n(&slot->host, __ATOMIC_ACQUIRE);
+    return host ? pl_slot_of(host) : slot;
+}
+
+static inline uint32_t *pl_own_heart(struct pl_slot *slot)
 {
     return (uint32_t *)&slot->heart.__data.__lock;
+}
+
+static inline uint32_t *pl_heart_word(struct pl_slot *slot)
+{
+    return pl_own_heart(pl_heart_of(slot));
 }
 
 /* Starts the heart of the calling thread in `slot`. */
