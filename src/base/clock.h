@@ -23,6 +23,14 @@ static inline int64_t pl_deadline(int64_t timeout)
     return timeout == PLAIT_FOREVER ? PL_NEVER : plait_now() + timeout;
 }
 
+/* The clock as of the last tick, some milliseconds old and cheap: for ages. */
+static inline int64_t pl_now_about(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
 static inline bool pl_passed(int64_t deadline)
 {
     return deadline != PL_NEVER && plait_now() >= deadline;

@@ -140,7 +140,7 @@ static bool collect(struct ring *ring)
 /* Wakes a waiter so that it looks at its word again. */
 static void nudge(const struct pl_wait_record *record)
 {
-    pl_futex_wake(&record->slot->cancel, INT_MAX, true);
+    pl_nudge(record->slot);
 }
 
 /* Whether the next in the ring still holds what this one waits for. */

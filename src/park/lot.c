@@ -18,6 +18,7 @@
 #include "port/futex.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 
 enum { BUCKETS_LOG = 8, BUCKETS = 1 << BUCKETS_LOG };
@@ -119,8 +120,12 @@ bool pl_lot_leave(struct pl_parked *node)
         leave_queue(b, node);
     unlock_bucket(b);
     /* Chosen, but `woken` is not set yet: the node must live until it is. */
-    while (chosen && !pl_load_acquire(&node->woken))
-        pl_futex_wait(&node->woken, 0, false, INT64_MAX);
+    while (chosen && !pl_load_acquire(&node->woken)) {
+        if (node->sleeper) /* its waker does not wake the word */
+            sched_yield();
+        else
+            pl_futex_wait(&node->woken, 0, false, INT64_MAX);
+    }
     return chosen;
 }
 

@@ -47,29 +47,46 @@ void pl_wait_renew(struct pl_wait *wait)
 
 int pl_cancel_take(void)
 {
-    struct pl_slot *slot = pl_self.slot;
-    uint32_t asked = pl_load_acquire(&slot->cancel);
-    if (asked == pl_load_relaxed(&slot->cancel_seen))
+    struct pl_asked *self = pl_self.asked;
+    uint32_t asked = pl_load_acquire(&self->made);
+    if (asked == pl_load_relaxed(&self->delivered))
         return 0;
-    pl_store_relaxed(&slot->cancel_seen, asked);
+    pl_store_relaxed(&self->delivered, asked);
     return PLAIT_ECANCELED;
 }
 
 void pl_cancel_put_back(void)
 {
-    pl_store_relaxed(&pl_self.slot->cancel_seen, pl_load_relaxed(&pl_self.slot->cancel_seen) - 1);
+    struct pl_asked *self = pl_self.asked;
+    pl_store_relaxed(&self->delivered, pl_load_relaxed(&self->delivered) - 1);
+}
+
+int pl_asked_add(struct pl_asked *asked, uint32_t generation)
+{
+    uint32_t seen = pl_load_relaxed(&asked->made);
+    do {
+        if ((seen & PL_TAG_MASK) != PL_TAG(generation))
+            return PLAIT_ESTALE;
+        if ((seen & ~PL_TAG_MASK) == ~PL_TAG_MASK)
+            return PLAIT_EOVERFLOW;
+    } while (!pl_cas_seq_cst(&asked->made, &seen, seen + 1));
+    return 0;
+}
+
+void pl_nudge(struct pl_slot *slot)
+{
+    pl_futex_wake(&slot->asked.made, INT_MAX, true);
+    uint32_t host = pl_load_acquire(&slot->host);
+    if (host)
+        pl_store_seq_cst(&pl_slot_of(host)->asked_tasks, 1u);
 }
 
 int pl_cancel_request(struct pl_slot *slot, uint32_t generation)
 {
-    uint32_t asked = pl_load_relaxed(&slot->cancel);
-    do {
-        if ((asked & PL_TAG_MASK) != PL_TAG(generation))
-            return PLAIT_ESTALE;
-        if ((asked & ~PL_TAG_MASK) == ~PL_TAG_MASK)
-            return PLAIT_EOVERFLOW;
-    } while (!pl_cas_seq_cst(&slot->cancel, &asked, asked + 1));
-    pl_futex_wake(&slot->cancel, INT_MAX, true);
+    int rc = pl_asked_add(&slot->asked, generation);
+    if (rc < 0)
+        return rc;
+    pl_nudge(slot);
     /* A sleeper on a kernel without futex_waitv sleeps on its word alone. */
     uint32_t *word = pl_load_seq_cst(&slot->waits_on);
     if (word && pl_arena_holds(word))
@@ -125,11 +142,11 @@ static bool watch_more(struct pl_parked *node, struct pl_watch *list, int *n)
 {
     const struct pl_wait *wait = node->wait;
     struct pl_slot *self = pl_self.slot;
-    uint32_t asked = pl_load_seq_cst(&self->cancel);
+    uint32_t asked = pl_load_seq_cst(&self->asked.made);
     if (!wait->uncancellable) {
-        if (asked != pl_load_relaxed(&self->cancel_seen))
+        if (asked != pl_load_relaxed(&self->asked.delivered))
             return false;
-        list[(*n)++] = (struct pl_watch){&self->cancel, asked, true};
+        list[(*n)++] = (struct pl_watch){&self->asked.made, asked, true};
     }
     if (wait->holder && !watch_worker(node, wait->holder, list, n))
         return false;
@@ -168,7 +185,7 @@ static void thread_wake(struct pl_parker *self, struct pl_parked *node)
     pl_futex_wake(word, 1, false);
 }
 
-struct pl_parker pl_thread_parker = {thread_sleep, thread_wake};
+struct pl_parker pl_thread_parker = {.sleep = thread_sleep, .wake = thread_wake};
 
 /* --- parking --- */
 
@@ -181,10 +198,11 @@ static void after_nap(struct pl_wait *wait)
     wait->nap_end = 0;
 }
 
-/* The sleep proper. True if an unparker chose us (private words only; shared ones cannot tell). */
+/* The sleep proper. True if an unparker chose us; the kernel's futexes, by which threads wait for shared words,
+ * cannot tell. */
 static bool sleep_once(struct pl_parked *node, int64_t until)
 {
-    if (node->shared) {
+    if (node->shared && !pl_self.parker) {
         node->parker->sleep(node->parker, node, until);
         return false;
     }
@@ -248,10 +266,13 @@ static int64_t nap_end(int64_t now, int64_t nap)
 
 int pl_park(uint32_t *word, uint32_t seen, struct pl_wait *wait)
 {
+    int rc;
+    if (pl_self.parker && pl_self.parker->park(pl_self.parker, word, seen, wait, &rc))
+        return rc;
     int64_t now = plait_now();
     if (now >= wait->deadline)
         return PLAIT_ETIMEDOUT;
-    int rc = wait->uncancellable ? 0 : pl_cancel_take();
+    rc = wait->uncancellable ? 0 : pl_cancel_take();
     if (rc < 0)
         return rc;
     if (wait->began == 0) {
@@ -268,6 +289,7 @@ int pl_park(uint32_t *word, uint32_t seen, struct pl_wait *wait)
     node.queued = false;
     node.woken = 0;
     node.parker = pl_self.parker ? pl_self.parker : &pl_thread_parker;
+    node.sleeper = pl_self.task;
     node.wait = wait;
     node.n_watched = 0;
     pl_wait_show(wait->shown ? wait->shown : word, wait, now);
@@ -279,10 +301,12 @@ int pl_park(uint32_t *word, uint32_t seen, struct pl_wait *wait)
 int pl_unpark(uint32_t *word, int n)
 {
     bool shared = pl_arena_holds(word);
-    int woken = shared ? pl_futex_wake(word, n, true) : pl_lot_wake(word, n);
+    int woken = pl_lot_wake(word, n); /* tasks wait in the lot for shared words too */
+    if (shared && woken < n)
+        woken += pl_futex_wake(word, n - woken, true);
     if (woken > 0)
         pl_self.woke = 1;
-    if (shared && pl_self.slot)
-        pl_store_release(&pl_self.slot->waking, NULL);
+    if (shared && pl_self.thread)
+        pl_store_release(&pl_self.thread->waking, NULL);
     return woken;
 }

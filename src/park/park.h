@@ -79,6 +79,10 @@ struct pl_wait {
  * loop registers its own in pl_self.parker. */
 struct pl_parked;
 struct pl_parker {
+    /* Parks in the parker's own way, if it has one for such a wait: true, with what pl_park is to return. NULL for
+     * threads. */
+    bool (*park)(struct pl_parker *self, uint32_t *word, uint32_t seen, struct pl_wait *wait,
+                 int *ret);
     /* Sleeps until woken, or one of the watched words differs from what was seen, or `until`. */
     void (*sleep)(struct pl_parker *self, struct pl_parked *node, int64_t until);
     /* Wakes the sleeper: sets node->woken to 1 (release), after which the node may be gone, and makes
@@ -95,6 +99,7 @@ struct pl_parked {
     bool queued;    /* in the lot; under the bucket's lock */
     uint32_t woken; /* private: the word it sleeps on; 1 once unparked. Atomic */
     struct pl_parker *parker;
+    struct pl_task *sleeper; /* the parker's business; NULL: a thread that has no tasks */
     struct pl_wait *wait;
     int n_watched; /* workers whose deaths wake it */
     uint32_t watched[PL_WATCH_MOST + 4];
@@ -112,15 +117,15 @@ int pl_unpark(uint32_t *word, int n);
  * worker die in between, its recoverer wakes them. Cleared by pl_unpark. */
 static inline void pl_will_unpark(uint32_t *word)
 {
-    if (pl_arena_holds(word) && pl_self.slot)
-        __atomic_store_n(&pl_self.slot->waking, word, __ATOMIC_RELEASE);
+    if (pl_arena_holds(word) && pl_self.thread)
+        __atomic_store_n(&pl_self.thread->waking, word, __ATOMIC_RELEASE);
 }
 
 /* What was announced is not to be: there was nobody to wake. */
 static inline void pl_wont_unpark(void)
 {
-    if (pl_self.slot)
-        __atomic_store_n(&pl_self.slot->waking, NULL, __ATOMIC_RELEASE);
+    if (pl_self.thread)
+        __atomic_store_n(&pl_self.thread->waking, NULL, __ATOMIC_RELEASE);
 }
 
 /* Begins a wait: checks the timeout. 0, PLAIT_EINVAL, PLAIT_EOVERFLOW. */
@@ -139,6 +144,19 @@ int pl_cancel_take(void);
 
 /* Puts back a request that was taken where another result is to be returned: the next call says it. */
 void pl_cancel_put_back(void);
+
+/* Makes sure that the caller may wait for a word: a task may for one in private memory without being in the
+ * registry. 0, or as pl_self_known. */
+static inline int pl_waiter_known(const void *word)
+{
+    return pl_self.id || (pl_self.task && !pl_arena_holds(word)) ? 0 : pl_self_enter();
+}
+
+/* Adds a request. 0; PLAIT_ESTALE, PLAIT_EOVERFLOW as pl_cancel_request. */
+int pl_asked_add(struct pl_asked *asked, uint32_t generation);
+
+/* Makes a worker look whether it is asked for something, if it sleeps. */
+void pl_nudge(struct pl_slot *slot);
 
 /* Adds a request to stop and wakes the worker if it sleeps. 0; PLAIT_ESTALE (the slot serves another
  * generation), PLAIT_EOVERFLOW (65,535 requests already). */

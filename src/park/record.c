@@ -37,7 +37,7 @@ bool pl_wait_read(struct pl_slot *slot, struct pl_wait_record *ret)
     uint32_t seq = pl_load_acquire(&slot->waits_seq);
     uint32_t kind = pl_load_acquire(&slot->waits_kind);
     bool firm = pl_load_acquire(&slot->waits_firm) != 0;
-    bool asked = pl_load_acquire(&slot->cancel) != pl_load_acquire(&slot->cancel_seen);
+    bool asked = pl_load_acquire(&slot->asked.made) != pl_load_acquire(&slot->asked.delivered);
     *ret = (struct pl_wait_record){
         .slot = slot,
         .id = pl_slot_id(slot),

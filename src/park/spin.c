@@ -115,6 +115,8 @@ static uint32_t limit_of(const struct pl_spin *spin)
 
 bool pl_spin(struct pl_spin *spin)
 {
+    if (pl_self.parker) /* let other tasks run: one of them may be the one that is waited for */
+        return false;
     if (!spin->begun && !begin(spin))
         return false;
     if (pl_self.spin_budget == 0) {

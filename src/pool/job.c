@@ -155,10 +155,10 @@ static void run_item(struct pl_job *job, struct pl_claim *claim, struct pl_seat 
 static void forget_cancel(void)
 {
     struct pl_slot *slot = pl_self.slot;
-    uint32_t asked = pl_load_acquire(&slot->cancel);
-    if (__builtin_expect(asked != pl_load_relaxed(&slot->cancel_undone), 0)) {
-        pl_store_relaxed(&slot->cancel_seen, asked);
-        pl_store_relaxed(&slot->cancel_undone, asked);
+    uint32_t asked = pl_load_acquire(&slot->asked.made);
+    if (__builtin_expect(asked != pl_load_relaxed(&slot->asked.undone), 0)) {
+        pl_store_relaxed(&slot->asked.delivered, asked);
+        pl_store_relaxed(&slot->asked.undone, asked);
     }
 }
 

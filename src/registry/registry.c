@@ -35,7 +35,6 @@ enum {
 _Thread_local struct pl_self pl_self __attribute__((tls_model("initial-exec")));
 uint32_t pl_fork_parent, pl_forks;
 bool pl_slow_paths_only;
-int (*pl_task_enter)(void);
 
 static pthread_key_t at_thread_exit; /* its destructor signs a foreign thread off */
 
@@ -206,6 +205,7 @@ static void reset(struct pl_slot *slot)
     pl_store_relaxed(&slot->parent, pl_self.id ? pl_self.id : pl_self.thread_id);
     pl_store_relaxed(&slot->host, 0u);
     pl_store_relaxed(&slot->runs_tasks, 0u);
+    pl_store_relaxed(&slot->asked_tasks, 0u);
     pl_store_relaxed(&slot->parent_pid, 0);
     pl_store_relaxed(&slot->parent_birth, UINT64_C(0));
     pl_store_relaxed(&slot->pid, 0);
@@ -214,9 +214,9 @@ static void reset(struct pl_slot *slot)
     pl_store_relaxed(&slot->flags, PL_TAG(generation));
     pl_store_relaxed(&slot->started, plait_now());
     pl_store_relaxed(pl_own_heart(slot), 0u);
-    pl_store_relaxed(&slot->cancel, PL_TAG(generation));
-    pl_store_relaxed(&slot->cancel_seen, PL_TAG(generation));
-    pl_store_relaxed(&slot->cancel_undone, PL_TAG(generation));
+    pl_store_relaxed(&slot->asked.made, PL_TAG(generation));
+    pl_store_relaxed(&slot->asked.delivered, PL_TAG(generation));
+    pl_store_relaxed(&slot->asked.undone, PL_TAG(generation));
     pl_store_relaxed(&slot->waits_seq, 0u);
     pl_store_relaxed(&slot->waits_kind, 0u);
     pl_store_relaxed(&slot->waits_holder, 0u);
@@ -300,6 +300,7 @@ bool pl_slot_enter(struct pl_slot *slot, uint64_t meant)
     if (pl_slot_kind(slot) == PLAIT_PROCESS)
         pl_store_relaxed(&slot->birth, pl_this_process().birth);
     pl_self.slot = pl_self.thread = slot;
+    pl_self.asked = &slot->asked;
     pl_self.id = pl_self.thread_id = pl_slot_id(slot);
     pl_self.quick = pl_slow_paths_only ? 0 : pl_self.id;
     uint32_t generation = pl_generation_of(pl_load_relaxed(&slot->life));
@@ -379,7 +380,7 @@ int pl_self_enter(void)
 {
     if (pl_self.id)
         return 0;
-    return pl_self.task ? pl_task_enter() : pl_thread_enter();
+    return pl_self.task && pl_self.thread_id ? pl_task_enter() : pl_thread_enter();
 }
 
 void pl_slot_leave(enum pl_ending ending, int status)
@@ -394,6 +395,7 @@ void pl_slot_leave(enum pl_ending ending, int status)
     pl_store_release(&slot->recoverer, PL_RECOVERED); /* nothing is left to repair */
     pl_self.id = pl_self.thread_id = pl_self.quick = 0;
     pl_self.slot = pl_self.thread = NULL;
+    pl_self.asked = NULL;
     pl_slot_ended(slot, pl_generation_of(pl_load_relaxed(&slot->life)));
     pl_heart_tell(slot);
 }

@@ -126,6 +126,13 @@ struct pl_reading {
 
 enum { PL_READINGS = 4 };
 
+/* Requests to stop: of a registered thread in its slot, of a task in its record. */
+struct pl_asked {
+    uint32_t made;      /* so far, tagged; anyone adds. Atomic; sleepers watch it */
+    uint32_t delivered; /* of these, tagged too; the worker writes. Atomic */
+    uint32_t undone;    /* of these, taken back by plait_uncancel; the worker. Atomic */
+};
+
 struct pl_slot {
     /* generation << 32 | enum pl_life << 29 | claimer's id. Atomic; see the transitions in
      * registry.c. Joiners sleep on its low half. */
@@ -152,11 +159,10 @@ struct pl_slot {
     /* The heart; see above. Locked by the worker, marked by the kernel. */
     _Alignas(8) pthread_mutex_t heart;
 
-    /* Cancellation. */
-    _Alignas(
-        64) uint32_t cancel; /* atomic: requests so far, tagged; anyone adds. Sleepers watch it */
-    uint32_t cancel_seen;    /* atomic: of these, delivered, tagged too; the worker writes */
-    uint32_t cancel_undone;  /* atomic: of these, taken back by plait_uncancel; the worker */
+    /* Cancellation. Of a task `made` counts the requests that came by this entry, and the loop that has
+     * passed them on raises `delivered`. */
+    _Alignas(64) struct pl_asked asked;
+    uint32_t asked_tasks; /* of a thread: there is something in the entries of its tasks. Atomic */
 
     /* The wait, written by the worker while it sleeps, read by anyone (park/record.h). All atomic. */
     uint32_t
@@ -293,7 +299,7 @@ int pl_slot_enter_task(struct pl_slot **ret, plait_worker known_as);
 void pl_slot_leave_task(struct pl_slot *slot, int status);
 
 /* Gives the task that runs here an entry of its own; defined by the task layer. As pl_self_enter. */
-extern int (*pl_task_enter)(void);
+int pl_task_enter(void);
 
 /* Records the calling thread's end: its allocator chunks are given up, life becomes ENDED, joiners
  * wake. It may not touch plait after. */

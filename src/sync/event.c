@@ -121,6 +121,6 @@ int plait_event_wait(plait_event *event, int64_t timeout)
         return 0;
     if (timeout == PLAIT_NOWAIT)
         return PLAIT_ETIMEDOUT;
-    rc = pl_self_known();
+    rc = pl_waiter_known(&event->word_);
     return rc < 0 ? rc : wait_slow(event, first, &wait);
 }

@@ -102,7 +102,7 @@ int plait_latch_wait(plait_latch *latch, int64_t timeout)
         return 0;
     if (timeout == PLAIT_NOWAIT)
         return PLAIT_ETIMEDOUT;
-    rc = pl_self_known();
+    rc = pl_waiter_known(&latch->word_);
     return rc < 0 ? rc : wait_slow(latch, &wait);
 }
 
@@ -110,7 +110,7 @@ int plait_latch_arrive_and_wait(plait_latch *latch, int64_t timeout)
 {
     int rc = latch ? pl_check_timeout(timeout) : PLAIT_EINVAL;
     if (rc == 0)
-        rc = pl_self_known(); /* before it is counted: that cannot be taken back */
+        rc = pl_waiter_known(&latch->word_); /* before it is counted: that cannot be taken back */
     if (rc == 0)
         rc = plait_latch_count_down(latch, 1);
     return rc < 0 ? rc : plait_latch_wait(latch, timeout);

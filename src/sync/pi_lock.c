@@ -157,7 +157,7 @@ static void nap(const struct pl_wait *wait)
 {
     struct pl_slot *slot = pl_self.slot;
     int64_t until = plait_now() + NAP;
-    pl_futex_wait(&slot->cancel, pl_load_relaxed(&slot->cancel_seen), true,
+    pl_futex_wait(&slot->asked.made, pl_load_relaxed(&slot->asked.delivered), true,
                   until < wait->deadline ? until : wait->deadline);
 }
 

@@ -94,7 +94,7 @@ int plait_semaphore_acquire(plait_semaphore *semaphore, int64_t timeout)
         return 0;
     if (timeout == PLAIT_NOWAIT)
         return PLAIT_ETIMEDOUT;
-    rc = pl_self_known();
+    rc = pl_waiter_known(&semaphore->word_);
     if (rc < 0)
         return rc;
     pl_wait_begin(&wait, PL_WAIT_SEMAPHORE, timeout);

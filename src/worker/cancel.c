@@ -27,10 +27,9 @@ int plait_cancel(plait_worker worker)
 
 int plait_cancelling(void)
 {
-    if (!pl_self.slot)
+    if (!pl_self.asked)
         return 0;
-    return (int)(pl_load_acquire(&pl_self.slot->cancel) -
-                 pl_load_relaxed(&pl_self.slot->cancel_undone));
+    return (int)(pl_load_acquire(&pl_self.asked->made) - pl_load_relaxed(&pl_self.asked->undone));
 }
 
 int plait_uncancel(void)
@@ -38,16 +37,16 @@ int plait_uncancel(void)
     int pending = plait_cancelling();
     if (pending <= 0)
         return 0;
-    struct pl_slot *slot = pl_self.slot;
-    pl_store_relaxed(&slot->cancel_undone, pl_load_relaxed(&slot->cancel_undone) + 1);
+    struct pl_asked *self = pl_self.asked;
+    pl_store_relaxed(&self->undone, pl_load_relaxed(&self->undone) + 1);
     if (pending == 1) /* none is left to deliver */
-        pl_store_relaxed(&slot->cancel_seen, pl_load_relaxed(&slot->cancel_undone));
+        pl_store_relaxed(&self->delivered, pl_load_relaxed(&self->undone));
     return pending - 1;
 }
 
 int plait_checkpoint(void)
 {
-    return pl_self.slot ? pl_cancel_take() : 0;
+    return pl_self.asked ? pl_cancel_take() : 0;
 }
 
 /* Where no pidfd is to be had: a child of ours keeps its pid until we collect it. */

@@ -518,7 +518,7 @@ int explore_self(void)
 bool explore_is_asked(int i)
 {
     struct pl_slot *slot = ex.workers[i].self.slot;
-    return slot->cancel != slot->cancel_seen;
+    return slot->asked.made != slot->asked.delivered;
 }
 
 bool explore_sleeps(int i)

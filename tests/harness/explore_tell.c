@@ -42,7 +42,7 @@ static const struct {
 } slot_fields[] = {
     SLOT(life),         SLOT(kind),       SLOT(parent),       SLOT(pid),
     SLOT(tid),          SLOT(birth),      SLOT(flags),        SLOT(id),
-    SLOT(heart),        SLOT(cancel),     SLOT(cancel_seen),  SLOT(cancel_undone),
+    SLOT(heart),        SLOT(asked.made),     SLOT(asked.delivered),  SLOT(asked.undone),
     SLOT(waits_kind),   SLOT(waits_on),   SLOT(waits_holder), SLOT(waking),
     SLOT(waits_since),  SLOT(waits_seq),  SLOT(waits_firm),   SLOT(waits_until),
     SLOT(waits_looked), SLOT(place.word), SLOT(place.line),   SLOT(place.ticket),

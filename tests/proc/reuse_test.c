@@ -45,7 +45,7 @@ static void set_up(int kind)
 static void tear_down(void)
 {
     CHECK_EQ(plait_is_alive(world->second), 1);
-    CHECK_EQ(pl_slot_find(world->second)->cancel & ~PL_TAG_MASK, 0);
+    CHECK_EQ(pl_slot_find(world->second)->asked.made & ~PL_TAG_MASK, 0);
     CHECK_RC(plait_event_set(&world->second_done), 0);
     CHECK_EQ(t_join_one(world->second), 7);
     CHECK_RC(plait_free(world), 0);

@@ -1,0 +1,258 @@
+/* Joining tasks, cancelling and asking about them: the calls of worker.h for a task's handle.
+ *
+ * Within the process they find the record. For another process a task exists once it is in the registry, under the same
+ * handle; before that the answer is PLAIT_EPRIVATE. */
+#include "base/atomic.h"
+#include "base/clock.h"
+#include "task/task_internal.h"
+#include "worker/tasks.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* --- tasks of other processes --- */
+
+static bool is_known_as(const struct pl_slot *slot, plait_worker handle)
+{
+    return pl_load_relaxed(&slot->known_as) == ((uint64_t)handle.slot << 32 | handle.generation);
+}
+
+static bool runs_here(plait_worker handle)
+{
+    uint32_t host = (handle.slot & ~UINT32_C(0x80000000)) >> (31 - PL_ID_SLOT_BITS);
+    return host < pl_load_acquire(&pl_arena->slots_ready) &&
+           pl_load_relaxed(&pl_slot_at(host)->pid) == (int32_t)getpid();
+}
+
+/* The registry's handle of a task of another process. 0; PLAIT_ESTALE, PLAIT_EPRIVATE. */
+static int find_elsewhere(plait_worker handle, plait_worker *ret)
+{
+    int rc = pl_thread_known();
+    if (rc < 0)
+        return rc;
+    if (runs_here(handle))
+        return PLAIT_ESTALE;
+    uint32_t ready = pl_load_acquire(&pl_arena->slots_ready);
+    for (uint32_t i = 1; i < ready; i++) {
+        struct pl_slot *slot = pl_slot_at(i);
+        if (!pl_load_acquire(&slot->host) || !is_known_as(slot, handle))
+            continue;
+        *ret = pl_worker_of(slot);
+        return 0;
+    }
+    return PLAIT_EPRIVATE;
+}
+
+/* --- joining --- */
+
+/* Whether `task` waits, perhaps through others, for the end of `self`. All of this loop. */
+static bool waits_for(const struct pl_task *task, const struct pl_task *self)
+{
+    const struct pl_task *slow = task;
+    for (bool odd = false; task; task = task->joins, odd = !odd) {
+        if (task == self)
+            return true;
+        if (odd)
+            slow = slow->joins;
+        if (task->joins && task->joins == slow)
+            return false; /* a ring without us */
+    }
+    return false;
+}
+
+static int wait_for_end(struct pl_task *task, struct pl_wait *wait)
+{
+    int rc = 0;
+    while (rc == 0 && (pl_load_acquire(&task->life) & PL_TASK_LIVE))
+        rc = pl_park(&task->ended, 0, wait);
+    return rc;
+}
+
+static void fill_blame(const struct pl_task *task, plait_worker handle, plait_blame *ret)
+{
+    *ret = (plait_blame){
+        .worker = handle,
+        .kind = PLAIT_TASK,
+        .pid = (int)getpid(),
+        .tid = pl_load_relaxed(&pl_slot_at(task->host)->tid),
+        .status = task->status,
+        .returned = true,
+        .started = task->began,
+        .ended = task->finished,
+    };
+    pl_task_name(task, ret->name);
+}
+
+/* Waits for a task that the caller holds. */
+static int join_held(struct pl_task *task, struct pl_wait *wait)
+{
+    struct pl_task *self = pl_self.task;
+    if (!self || task->loop != self->loop)
+        return wait_for_end(task, wait);
+    if (waits_for(task, self))
+        return PLAIT_EDEADLK;
+    self->joins = task;
+    int rc = wait_for_end(task, wait);
+    self->joins = NULL;
+    return rc;
+}
+
+int pl_task_join(plait_worker worker, plait_blame *ret, struct pl_wait *wait)
+{
+    plait_worker known;
+    struct pl_task *task = pl_task_hold(worker);
+    if (!task) {
+        int rc = find_elsewhere(worker, &known);
+        return rc < 0 ? rc : PLAIT_ENOTSUP;
+    }
+    int rc = pl_load_relaxed(&task->life) & PL_TASK_DETACHED ? PLAIT_ESTALE : 0;
+    if (rc == 0 && (pl_load_acquire(&task->life) & PL_TASK_LIVE)) {
+        if (wait->deadline == 0)
+            rc = PLAIT_ETIMEDOUT;
+        else
+            rc = pl_waiter_known(&task->ended);
+        if (rc == 0)
+            rc = join_held(task, wait);
+    }
+    if (rc == 0 && ret)
+        fill_blame(task, worker, ret);
+    pl_task_drop(task, rc == 0 ? PL_TASK_JOINED : 0);
+    return rc;
+}
+
+int pl_task_exit_status(plait_worker worker, plait_blame *ret)
+{
+    struct pl_task *task = pl_task_hold(worker);
+    plait_worker known;
+    if (!task) {
+        int rc = find_elsewhere(worker, &known);
+        return rc < 0 ? rc : plait_exit_status(known, ret);
+    }
+    bool over = pl_load_acquire(&task->life) & PL_TASK_OVER;
+    if (over)
+        fill_blame(task, worker, ret);
+    pl_task_drop(task, 0);
+    return over ? 0 : PLAIT_EBUSY;
+}
+
+int pl_task_detach(plait_worker worker)
+{
+    struct pl_task *task = pl_task_hold(worker);
+    plait_worker known;
+    if (!task) {
+        int rc = find_elsewhere(worker, &known);
+        return rc < 0 ? rc : PLAIT_ENOTSUP;
+    }
+    int rc = pl_load_relaxed(&task->life) & PL_TASK_DETACHED ? PLAIT_ESTALE : 0;
+    pl_task_drop(task, rc == 0 ? PL_TASK_DETACHED : 0);
+    return rc;
+}
+
+/* --- cancelling --- */
+
+int pl_task_cancel(plait_worker worker)
+{
+    struct pl_task *task = pl_task_hold(worker);
+    plait_worker known;
+    if (!task) {
+        int rc = find_elsewhere(worker, &known);
+        return rc < 0 ? rc : plait_cancel(known);
+    }
+    int rc = PLAIT_ESRCH;
+    if (pl_load_acquire(&task->life) & PL_TASK_LIVE)
+        rc = pl_asked_add(&task->asked, (uint32_t)(pl_load_relaxed(&task->life) >> 32));
+    if (rc == 0 && task->loop == pl_loop_here()) {
+        if (!task->firm)
+            pl_task_ready(task);
+    } else if (rc == 0) {
+        struct pl_loop *loop = pl_loops_lock(task->host); /* so that it does not end meanwhile */
+        if (loop && loop == task->loop)
+            pl_task_post(task);
+        pl_loops_unlock();
+    }
+    pl_task_drop(task, 0);
+    return rc;
+}
+
+/* --- asking --- */
+
+static int state_of(const struct pl_task *task)
+{
+    if (!(pl_load_acquire(&task->life) & PL_TASK_LIVE))
+        return PLAIT_STATE_ENDED;
+    switch (pl_load_relaxed(&task->state)) {
+    case PL_TASK_NEW:
+        return PLAIT_STATE_NEW;
+    case PL_TASK_PARKED:
+        return PLAIT_STATE_BLOCKED;
+    case PL_TASK_ENDED:
+        return PLAIT_STATE_ENDED;
+    default:
+        return PLAIT_STATE_RUNNING;
+    }
+}
+
+int pl_task_state(plait_worker worker)
+{
+    struct pl_task *task = pl_task_hold(worker);
+    plait_worker known;
+    if (!task) {
+        int rc = find_elsewhere(worker, &known);
+        return rc < 0 ? rc : plait_state(known);
+    }
+    int state = state_of(task);
+    pl_task_drop(task, 0);
+    return state;
+}
+
+int pl_task_get_name(plait_worker worker, char *buffer, size_t size)
+{
+    char name[PLAIT_NAME_SIZE];
+    struct pl_task *task = pl_task_hold(worker);
+    plait_worker known;
+    if (!task) {
+        int rc = find_elsewhere(worker, &known);
+        return rc < 0 ? rc : plait_name(known, buffer, size);
+    }
+    pl_task_name(task, name);
+    pl_task_drop(task, 0);
+    snprintf(buffer, size, "%s", name);
+    return 0;
+}
+
+int pl_task_pid(plait_worker worker)
+{
+    struct pl_task *task = pl_task_hold(worker);
+    plait_worker known;
+    if (!task) {
+        int rc = find_elsewhere(worker, &known);
+        return rc < 0 ? rc : plait_pid(known);
+    }
+    pl_task_drop(task, 0);
+    return (int)getpid();
+}
+
+int pl_task_tid(plait_worker worker)
+{
+    struct pl_task *task = pl_task_hold(worker);
+    plait_worker known;
+    if (!task) {
+        int rc = find_elsewhere(worker, &known);
+        return rc < 0 ? rc : plait_tid(known);
+    }
+    int tid = pl_load_relaxed(&pl_slot_at(task->host)->tid);
+    pl_task_drop(task, 0);
+    return tid;
+}
+
+plait_worker pl_task_parent(plait_worker worker)
+{
+    plait_worker parent = {0, 0}, known;
+    struct pl_task *task = pl_task_hold(worker);
+    if (!task)
+        return find_elsewhere(worker, &known) < 0 ? parent : plait_parent(known);
+    parent = task->parent;
+    pl_task_drop(task, 0);
+    return parent;
+}

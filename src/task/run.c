@@ -1,0 +1,93 @@
+/* plait_run, and the end of a thread that has tasks. */
+#include "base/atomic.h"
+#include "base/clock.h"
+#include "task/task_internal.h"
+#include "worker/tasks.h"
+
+#include <errno.h>
+#include <sched.h>
+
+static void cancel_one(struct pl_task *task, void *only_daemons)
+{
+    if (only_daemons && !task->daemon)
+        return;
+    pl_asked_add(&task->asked, (uint32_t)(pl_load_relaxed(&task->life) >> 32));
+    if (!task->firm)
+        pl_task_ready(task);
+}
+
+/* Lets the tasks run until one of them has ended. A request to stop the thread goes to all of them. */
+static void wait_for_some(struct pl_loop *loop)
+{
+    loop->root_waits = true;
+    pl_task_suspend(PL_WAIT_JOIN, NULL);
+    loop->root_waits = false;
+    if (pl_cancel_take() == PLAIT_ECANCELED)
+        pl_records_each(loop, cancel_one, NULL);
+}
+
+/* By the root. */
+static void finish(struct pl_loop *loop)
+{
+    static bool yes = true;
+    loop->root.firm = false;
+    do {
+        while (loop->live > loop->live_daemons)
+            wait_for_some(loop);
+        if (loop->live > 0)
+            pl_records_each(loop, cancel_one, &yes);
+        while (loop->live > 0)
+            wait_for_some(loop);
+    } while (!pl_loop_close(loop));
+}
+
+void pl_tasks_finish(void)
+{
+    struct pl_loop *loop = pl_loop_here();
+    if (loop && !pl_task_runs())
+        finish(loop);
+}
+
+int plait_run(plait_function *fn, void *arg)
+{
+    struct pl_loop *loop;
+    if (!fn)
+        return PLAIT_EINVAL;
+    if (pl_task_runs() || (pl_loop_here() && pl_loop_here()->in_run))
+        return PLAIT_EBUSY;
+    int rc = pl_loop_need(&loop);
+    if (rc < 0)
+        return rc;
+    loop->in_run = true;
+    int status = fn(arg);
+    if (pl_loop_here() != loop) /* the function forked and let the child return */
+        return status;
+    finish(loop);
+    return status;
+}
+
+int plait_yield(void)
+{
+    int rc = pl_self.asked ? pl_cancel_take() : 0;
+    if (rc < 0)
+        return rc;
+    if (pl_self.task)
+        pl_task_give_way();
+    else
+        sched_yield();
+    return 0;
+}
+
+int plait_sleep(int64_t time)
+{
+    struct pl_wait wait;
+    uint32_t never = 0;
+    int rc = pl_wait_begin(&wait, PL_WAIT_SLEEP, time);
+    if (rc == 0 && time == PLAIT_NOWAIT)
+        return plait_yield();
+    if (rc == 0)
+        rc = pl_waiter_known(&never);
+    while (rc == 0)
+        rc = pl_park(&never, 0, &wait);
+    return rc == PLAIT_ETIMEDOUT ? 0 : rc;
+}

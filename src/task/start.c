@@ -1,0 +1,230 @@
+/* Starting tasks, here or on another thread's loop, and plait_call_*.
+ *
+ * A task costs nothing but its record until its first turn; then it gets a stack. What is to run later is a
+ * task whose turn has not come. */
+#include "base/atomic.h"
+#include "base/clock.h"
+#include "task/task_internal.h"
+#include "worker/tasks.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+plait_worker pl_task_self(void)
+{
+    struct pl_task *self = pl_self.task;
+    if (self && self != &self->loop->root)
+        return pl_task_handle(self);
+    return pl_worker_of(pl_self.thread);
+}
+
+bool pl_task_runs(void)
+{
+    struct pl_task *self = pl_self.task;
+    return self && self != &self->loop->root;
+}
+
+void pl_task_name(const struct pl_task *task, char *buffer)
+{
+    if (task->name)
+        memcpy(buffer, task->name, PLAIT_NAME_SIZE);
+    else
+        snprintf(buffer, PLAIT_NAME_SIZE, "Task-%u", task->index + 1);
+}
+
+static char *copy_name(const char *name)
+{
+    char *copy = calloc(1, PLAIT_NAME_SIZE);
+    if (copy)
+        memcpy(copy, name, strnlen(name, PLAIT_NAME_SIZE - 1));
+    return copy;
+}
+
+int pl_task_set_name(const char *name)
+{
+    struct pl_task *self = pl_self.task;
+    char *copy = copy_name(name);
+    if (!copy)
+        return PLAIT_ENOMEM;
+    free(self->name);
+    self->name = copy;
+    if (self->slot)
+        pl_name_set(self->slot, name);
+    return 0;
+}
+
+void pl_task_main(void *arg)
+{
+    struct pl_task *task = arg;
+    pl_task_finish(task->function(task->argument));
+}
+
+/* --- filling the record --- */
+
+static int fill_argument(struct pl_task *task, void *arg, size_t size)
+{
+    task->argument = arg;
+    task->owns_argument = false;
+    if (size == 0)
+        return 0;
+    task->argument = malloc(size);
+    if (!task->argument)
+        return PLAIT_ENOMEM;
+    memcpy(task->argument, arg, size);
+    task->owns_argument = true;
+    return 0;
+}
+
+static void reset(struct pl_task *task)
+{
+    uint32_t tag = PL_TAG((uint32_t)(task->life >> 32));
+    task->state = PL_TASK_NEW;
+    task->id = task->quick = 0;
+    task->slot = NULL;
+    task->scope = NULL;
+    task->locals = NULL;
+    task->site = NULL;
+    pl_store_relaxed(&task->asked.delivered, tag);
+    pl_store_relaxed(&task->asked.undone, tag);
+    pl_store_relaxed(&task->asked.made, tag);
+    memset(&task->timer, 0, sizeof task->timer);
+    task->timed_out = task->firm = task->counted = task->started = false;
+    task->name = NULL;
+    task->joins = NULL;
+    pl_store_relaxed(&task->waits_kind, (uint32_t)PL_WAIT_NONE);
+    pl_store_relaxed(&task->ended, 0u);
+}
+
+/* 0 or PLAIT_ENOMEM. */
+static int fill(struct pl_task *task, plait_function *fn, void *arg, const plait_options *o)
+{
+    reset(task);
+    task->function = fn;
+    task->daemon = o->daemon;
+    task->parent = pl_task_self();
+    task->began = pl_now_about();
+    task->stack = (struct pl_stack){.size = o->stack_size};
+    task->timer.when = o->delay > 0 ? plait_now() + o->delay : 0;
+    int rc = fill_argument(task, arg, o->arg_size);
+    if (rc == 0 && o->name && !(task->name = copy_name(o->name)))
+        rc = PLAIT_ENOMEM;
+    if (rc < 0 && task->owns_argument)
+        free(task->argument);
+    return rc;
+}
+
+/* Now the handle is good. */
+static void give_life(struct pl_task *task, struct pl_loop *loop, const plait_options *o)
+{
+    task->loop = loop;
+    pl_store_relaxed(&task->host, loop->host);
+    uint64_t flags = PL_TASK_LIVE | (o->detach ? PL_TASK_DETACHED : 0);
+    /* R:task.begun, pairs with pl_task_hold: the record is filled in. */
+    pl_store_release(&task->life, (task->life & ~UINT64_C(0xffffffff)) | flags | 1);
+}
+
+static int take_filled(struct pl_task **ret, struct pl_loop *loop, plait_function *fn, void *arg,
+                       const plait_options *o)
+{
+    struct pl_task *task = pl_record_take(loop);
+    if (!task)
+        return PLAIT_ENOMEM;
+    int rc = fill(task, fn, arg, o);
+    if (rc < 0)
+        pl_record_give(loop, task);
+    *ret = task;
+    return rc;
+}
+
+/* --- here and elsewhere --- */
+
+static int start_here(plait_worker *ret, plait_function *fn, void *arg, const plait_options *o)
+{
+    struct pl_loop *loop;
+    struct pl_task *task;
+    int rc = pl_loop_need(&loop);
+    if (rc == 0)
+        rc = take_filled(&task, loop, fn, arg, o);
+    if (rc < 0)
+        return rc;
+    give_life(task, loop, o);
+    pl_task_admit(task);
+    *ret = pl_task_handle(task);
+    return 0;
+}
+
+/* A thread of this process; 0, PLAIT_EINVAL, PLAIT_ESTALE. */
+static int check_host(plait_worker host)
+{
+    struct pl_slot *slot = pl_slot_find(host);
+    if (!slot || !pl_slot_is_alive(slot))
+        return PLAIT_ESTALE;
+    return pl_load_relaxed(&slot->pid) == pl_load_relaxed(&pl_self.thread->pid) ? 0 : PLAIT_EINVAL;
+}
+
+static int start_there(plait_worker *ret, plait_function *fn, void *arg, const plait_options *o)
+{
+    struct pl_task *task;
+    int rc = check_host(o->loop);
+    if (rc == 0)
+        rc = take_filled(&task, NULL, fn, arg, o);
+    if (rc < 0)
+        return rc;
+    struct pl_loop *loop = pl_loops_lock(o->loop.slot);
+    if (loop) {
+        give_life(task, loop, o);
+        *ret = pl_task_handle(task);
+        pl_task_post(task); /* it may be over at once */
+    }
+    pl_loops_unlock();
+    if (loop)
+        return 0;
+    if (task->owns_argument)
+        free(task->argument);
+    free(task->name);
+    pl_record_give(pl_loop_here(), task);
+    return PLAIT_ESTALE;
+}
+
+int pl_task_start(plait_worker *ret, plait_function *fn, void *arg, const plait_options *o)
+{
+    int rc = o->delay < 0 ? PLAIT_EINVAL : o->delay > PLAIT_TIMEOUT_MAX ? PLAIT_EOVERFLOW : 0;
+    if (rc == 0)
+        rc = pl_thread_known();
+    if (rc < 0)
+        return rc;
+    bool here = o->loop.slot == 0 || plait_same(o->loop, pl_worker_of(pl_self.thread));
+    return here ? start_here(ret, fn, arg, o) : start_there(ret, fn, arg, o);
+}
+
+/* --- calls --- */
+
+int plait_call_later(plait_worker *ret, plait_worker loop, int64_t delay, plait_function *fn,
+                     void *arg)
+{
+    plait_worker unwanted;
+    return plait_start(ret ? ret : &unwanted, PLAIT_TASK, fn, arg,
+                       &(plait_options){
+                           .loop = loop, .delay = delay, .daemon = delay > 0, .detach = !ret});
+}
+
+int plait_call_soon(plait_worker *ret, plait_worker loop, plait_function *fn, void *arg)
+{
+    return plait_call_later(ret, loop, 0, fn, arg);
+}
+
+int plait_call_at(plait_worker *ret, plait_worker loop, int64_t when, plait_function *fn, void *arg)
+{
+    if (when < 0)
+        return PLAIT_EINVAL;
+    int64_t now = plait_now();
+    return plait_call_later(ret, loop, when > now ? when - now : 0, fn, arg);
+}
+
+plait_worker plait_loop(void)
+{
+    plait_worker nobody = {0, 0};
+    return pl_thread_known() < 0 ? nobody : pl_worker_of(pl_self.thread);
+}
