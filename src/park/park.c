@@ -74,6 +74,7 @@ int pl_cancel_request(struct pl_slot *slot, uint32_t generation)
     uint32_t *word = pl_load_seq_cst(&slot->waits_on);
     if (word && pl_arena_holds(word))
         pl_futex_wake(word, INT_MAX, true);
+    pl_poll_nudge(slot);
     return 0;
 }
 
@@ -168,7 +169,7 @@ static void thread_wake(struct pl_parker *self, struct pl_parked *node)
     pl_futex_wake(word, 1, false);
 }
 
-struct pl_parker pl_thread_parker = {thread_sleep, thread_wake};
+struct pl_parker pl_thread_parker = {thread_sleep, thread_wake, NULL};
 
 /* --- parking --- */
 

@@ -217,6 +217,7 @@ static void reset(struct pl_slot *slot)
     pl_store_relaxed(&slot->cancel, PL_TAG(generation));
     pl_store_relaxed(&slot->cancel_seen, PL_TAG(generation));
     pl_store_relaxed(&slot->cancel_undone, PL_TAG(generation));
+    pl_store_relaxed(&slot->in_poll, 0u);
     pl_store_relaxed(&slot->waits_seq, 0u);
     pl_store_relaxed(&slot->waits_kind, 0u);
     pl_store_relaxed(&slot->waits_holder, 0u);

@@ -146,7 +146,8 @@ struct pl_slot {
     /* A task has no heart of its own: it lives as long as the thread that runs it, named here; 0: not a task. Atomic; set
      * before it runs. And the handle it goes by, by which others find this entry. */
     uint32_t host;
-    uint32_t runs_tasks; /* of a thread: it has tasks, which may not be in the registry. Atomic; it sets */
+    uint32_t
+        runs_tasks; /* of a thread: it has tasks, which may not be in the registry. Atomic; it sets */
     uint64_t known_as;
 
     /* The heart; see above. Locked by the worker, marked by the kernel. */
@@ -157,6 +158,9 @@ struct pl_slot {
         64) uint32_t cancel; /* atomic: requests so far, tagged; anyone adds. Sleepers watch it */
     uint32_t cancel_seen;    /* atomic: of these, delivered, tagged too; the worker writes */
     uint32_t cancel_undone;  /* atomic: of these, taken back by plait_uncancel; the worker */
+    uint32_t
+        in_poll; /* atomic: it sleeps, or is about to, where only a signal wakes it (park/poll.c); the
+                       * worker writes, who has changed something it should see reads */
 
     /* The wait, written by the worker while it sleeps, read by anyone (park/record.h). All atomic. */
     uint32_t
