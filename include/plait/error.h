@@ -2,7 +2,8 @@
  *
  * A call returns 0 on success, a positive notice on success with something to tell, or a negative
  * error. `rc < 0` therefore always means: it did not happen. Where an errno fits, the value is that
- * errno negated; the rest count down from -4000. errno itself is never touched.
+ * errno negated; the rest count down from -4000. errno itself is never touched. Calls for input and output
+ * may also return an errno negated that has no name here (-EXDEV); it has its sentence all the same.
  *
  * Python's counterpart: exceptions (TimeoutError, CancelledError, RuntimeError, ValueError, ...). */
 #ifndef PLAIT_ERROR_H
@@ -36,6 +37,22 @@ enum plait_code {
     PLAIT_ECANCELED = -ECANCELED, /* this worker was asked to stop (plait_cancel) */
     PLAIT_ESTALE = -ESTALE,       /* that worker is gone and already joined or detached */
 
+    /* The same, from input and output. */
+    PLAIT_EBADF = -EBADF,                 /* not an open descriptor, or not open for that */
+    PLAIT_ECONNRESET = -ECONNRESET,       /* the other side has cut the connection */
+    PLAIT_ECONNREFUSED = -ECONNREFUSED,   /* nobody listens there */
+    PLAIT_EPIPE = -EPIPE,                 /* the other side reads no more */
+    PLAIT_ENOENT = -ENOENT,               /* no such file, or no socket of that path */
+    PLAIT_EACCES = -EACCES,               /* the file's mode, or the port's number, forbids it */
+    PLAIT_EADDRINUSE = -EADDRINUSE,       /* somebody else has the address */
+    PLAIT_EADDRNOTAVAIL = -EADDRNOTAVAIL, /* not an address of this machine, or no port is left */
+    PLAIT_ENETUNREACH = -ENETUNREACH,     /* no way leads to that network */
+    PLAIT_EHOSTUNREACH = -EHOSTUNREACH,   /* the host does not answer on any way */
+    PLAIT_ENOTCONN = -ENOTCONN,           /* not connected, or no more */
+    PLAIT_EMSGSIZE = -EMSGSIZE,           /* larger than a message can be */
+    PLAIT_ENOSPC = -ENOSPC,               /* the file system is full */
+    PLAIT_EIO = -EIO,                     /* the device or file system failed */
+
     /* Errors of plait's own. */
     PLAIT_EARENA = -4001,   /* the arena cannot be had: address space, memfd or its size refused */
     PLAIT_EPRIVATE = -4002, /* private memory where memory of the whole family is needed */
@@ -45,14 +62,18 @@ enum plait_code {
     PLAIT_ECLOSED = -4006,  /* closed: takes no new work */
     PLAIT_EWORKERS = -4007, /* every entry of the worker table is in use */
     PLAIT_EBROKEN = -4008,  /* broken: a barrier that a waiter left, was aborted or reset */
+    PLAIT_EEOF = -4009,     /* the stream ended before what was asked for */
+    PLAIT_ELIMIT = -4010,   /* the separator was not found within the limit */
+    PLAIT_ENAME = -4011,    /* the name of a host or service cannot be resolved */
+    PLAIT_ETLS = -4012,     /* TLS: the handshake failed, or a certificate is not to be trusted */
 };
 
-/* The sentence for a code ("the time given is over"). Never NULL; an unknown code gets a sentence
- * that says so. Does not block; anyone may call, signal handlers and forked children included. The
+/* The sentence for a code ("the time given is over"), for any other errno negated libc's. Never NULL; an
+ * unknown code gets a sentence that says so. Does not block; anyone may call, signal handlers and forked children included. The
  * text is constant: do not free it. Python: str(exception). */
 PLAIT_API const char *plait_strerror(int code);
 
-/* The name of a code as written in C ("PLAIT_ETIMEDOUT"), "PLAIT_E?" if unknown. Never NULL. Does
+/* The name of a code as written in C ("PLAIT_ETIMEDOUT"; "EXDEV" for -EXDEV), "PLAIT_E?" if unknown. Never NULL. Does
  * not block; anyone may call. Constant text. Python: type(exception).__name__. */
 PLAIT_API const char *plait_errname(int code);
 

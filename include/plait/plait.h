@@ -11,6 +11,7 @@
 #include <plait/deadlock.h>
 #include <plait/error.h>
 #include <plait/event.h>
+#include <plait/fd.h>
 #include <plait/gil.h>
 #include <plait/label.h>
 #include <plait/latch.h>

@@ -1,6 +1,8 @@
 /* Result codes as words. One table, so that a code cannot have a name without a sentence. */
 #include "base/error.h"
 
+#include <string.h>
+
 static _Thread_local int last_error;
 
 static const struct {
@@ -14,7 +16,7 @@ static const struct {
     ROW(PLAIT_OK, "done"),
     ROW(PLAIT_OWNER_DIED, "you hold the lock; its last holder died with it: check your data"),
     ROW(PLAIT_DIED, "the worker did not return: it was killed or exited"),
-    ROW(PLAIT_EPERM, "not held, or not held by the caller"),
+    ROW(PLAIT_EPERM, "not yours to do: not held, or not held by the caller"),
     ROW(PLAIT_ESRCH, "the worker has ended"),
     ROW(PLAIT_EAGAIN, "a limit on threads or processes is reached"),
     ROW(PLAIT_ENOMEM, "out of memory"),
@@ -28,6 +30,20 @@ static const struct {
     ROW(PLAIT_ETIMEDOUT, "the time given is over"),
     ROW(PLAIT_ECANCELED, "this worker was asked to stop"),
     ROW(PLAIT_ESTALE, "that worker is gone and already joined or detached"),
+    ROW(PLAIT_EBADF, "not an open descriptor, or not open for that"),
+    ROW(PLAIT_ECONNRESET, "the other side has cut the connection"),
+    ROW(PLAIT_ECONNREFUSED, "nobody listens there"),
+    ROW(PLAIT_EPIPE, "the other side reads no more"),
+    ROW(PLAIT_ENOENT, "no such file"),
+    ROW(PLAIT_EACCES, "access denied"),
+    ROW(PLAIT_EADDRINUSE, "the address is in use"),
+    ROW(PLAIT_EADDRNOTAVAIL, "not an address of this machine, or no port is left"),
+    ROW(PLAIT_ENETUNREACH, "no way leads to that network"),
+    ROW(PLAIT_EHOSTUNREACH, "no way leads to that host"),
+    ROW(PLAIT_ENOTCONN, "not connected"),
+    ROW(PLAIT_EMSGSIZE, "larger than a message can be"),
+    ROW(PLAIT_ENOSPC, "no space left on the device"),
+    ROW(PLAIT_EIO, "input or output failed"),
     ROW(PLAIT_EARENA, "the shared arena cannot be had"),
     ROW(PLAIT_EPRIVATE, "private memory where memory of the whole family is needed"),
     ROW(PLAIT_EFOREIGN, "not an address that plait_alloc gave out"),
@@ -36,25 +52,47 @@ static const struct {
     ROW(PLAIT_ECLOSED, "closed: takes no new work"),
     ROW(PLAIT_EWORKERS, "every entry of the worker table is in use"),
     ROW(PLAIT_EBROKEN, "the barrier is broken"),
+    ROW(PLAIT_EEOF, "the stream ended before what was asked for"),
+    ROW(PLAIT_ELIMIT, "the separator was not found within the limit"),
+    ROW(PLAIT_ENAME, "the host name cannot be resolved"),
+    ROW(PLAIT_ETLS, "the TLS handshake failed or the certificate was refused"),
 #undef ROW
 };
 
 enum { ROWS = sizeof table / sizeof table[0] };
 
-const char *plait_strerror(int code)
+/* The row of a code; -1: none. */
+static int row_of(int code)
 {
     for (int i = 0; i < ROWS; i++)
         if (table[i].code == code)
-            return table[i].sentence;
-    return "not a result code of plait";
+            return i;
+    return -1;
+}
+
+/* What libc says of an errno negated; NULL if it is none. Both functions of libc return constants. */
+static const char *ask_libc(const char *(*ask)(int), int code)
+{
+    return code < 0 && code > -4000 ? ask(-code) : NULL;
+}
+
+const char *plait_strerror(int code)
+{
+    int row = row_of(code);
+    const char *text = row >= 0 ? table[row].sentence : ask_libc(strerrordesc_np, code);
+    return text ? text : "not a result code of plait";
 }
 
 const char *plait_errname(int code)
 {
-    for (int i = 0; i < ROWS; i++)
-        if (table[i].code == code)
-            return table[i].name;
-    return "PLAIT_E?";
+    int row = row_of(code);
+    const char *name = row >= 0 ? table[row].name : ask_libc(strerrorname_np, code);
+    return name ? name : "PLAIT_E?";
+}
+
+int pl_error_from_errno(int e)
+{
+    return e > 0 ? -e : PLAIT_EIO;
 }
 
 int plait_last_error(void)

@@ -9,4 +9,8 @@
  * as one thought. */
 void *pl_null(int code);
 
+/* The result code for an errno: -e. EAGAIN, ESTALE, EDEADLK and ECHILD are to be dealt with before, for
+ * plait means something else by them. What is no errno (0, negative) becomes PLAIT_EIO. */
+int pl_error_from_errno(int e);
+
 #endif

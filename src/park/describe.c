@@ -29,6 +29,8 @@ const char *pl_wait_name(uint32_t kind)
         [PL_WAIT_LATCH] = "a latch",
         [PL_WAIT_BANK] = "a bank",
         [PL_WAIT_GIL] = "a gil",
+        [PL_WAIT_FD] = "a descriptor",
+        [PL_WAIT_SLEEP] = "time to pass",
     };
     return kind < PL_WAIT_KINDS ? names[kind] : "something unknown";
 }
@@ -64,7 +66,7 @@ void pl_text_add_wait(struct pl_text *text, const struct pl_wait_record *record)
 {
     char label[PLAIT_LABEL_SIZE], symbol[80];
     pl_text_add(text, "%s", pl_wait_name(record->kind));
-    if (record->kind == PL_WAIT_JOIN)
+    if (record->kind == PL_WAIT_JOIN || record->kind == PL_WAIT_FD)
         return;
     pl_label_get(record->word, record->pid, label, sizeof label);
     pl_symbol(record->word, symbol, sizeof symbol);

@@ -79,6 +79,7 @@ void pl_nudge(struct pl_slot *slot)
     uint32_t host = pl_load_acquire(&slot->host);
     if (host)
         pl_store_seq_cst(&pl_slot_of(host)->asked_tasks, 1u);
+    pl_poll_nudge(slot);
 }
 
 int pl_cancel_request(struct pl_slot *slot, uint32_t generation)

@@ -20,6 +20,8 @@
 
 #include "registry/registry.h"
 
+#include <signal.h>
+
 /* ns after which a sleeper first looks around by itself; later naps are longer. Not shorter than this: a
  * timer of less than a clock tick has to be programmed into the processor's own, which on virtual
  * machines costs as much as the sleep and the wake-up together. */
@@ -50,6 +52,8 @@ enum pl_wait_kind {
     PL_WAIT_LATCH,
     PL_WAIT_BANK,
     PL_WAIT_GIL,
+    PL_WAIT_FD, /* a descriptor */
+    PL_WAIT_SLEEP,
     PL_WAIT_KINDS,
 };
 
@@ -75,9 +79,15 @@ struct pl_wait {
     bool told;          /* a suspected deadlock has been reported in this wait */
 };
 
+/* What a loop has noted about a descriptor that it keeps registered; in the stream it belongs to. Zeroed: nothing. */
+struct pl_fd_watch {
+    uint64_t loop; /* serial number of the loop it is registered with */
+};
+
 /* A parker: how one kind of worker sleeps and is woken. Threads have theirs (park.c); the task
  * loop registers its own in pl_self.parker. */
 struct pl_parked;
+struct pl_fd_watch;
 struct pl_parker {
     /* Parks in the parker's own way, if it has one for such a wait: true, with what pl_park is to return. NULL for
      * threads. */
@@ -88,6 +98,9 @@ struct pl_parker {
     /* Wakes the sleeper: sets node->woken to 1 (release), after which the node may be gone, and makes
      * the sleeper run. Called by the unparker, of any worker of the process. */
     void (*wake)(struct pl_parker *self, struct pl_parked *node);
+    /* Waits for a descriptor: as pl_park_fd. NULL: as a thread does. */
+    int (*wait_fd)(struct pl_parker *self, int fd, uint32_t events, struct pl_wait *wait,
+                   struct pl_fd_watch *watch);
 };
 
 /* A sleeper. On its stack; in the lot's queue while its word is private. */
@@ -109,6 +122,22 @@ struct pl_parked {
  * delivered); PLAIT_EDEADLK (nobody could ever end this wait; for kinds that have a holder).
  * Requires: the caller is registered (pl_self_known). */
 int pl_park(uint32_t *word, uint32_t seen, struct pl_wait *wait);
+
+/* Waits until the descriptor is ready for one of `events`, has failed or was hung up (POLL* bits). Those
+ * that it is ready for, positive; PLAIT_ETIMEDOUT; PLAIT_ECANCELED (delivered); PLAIT_EBADF; PLAIT_ENOMEM. It looks
+ * at least once, whatever the deadline; what is ready comes before a request to stop that arrives meanwhile.
+ * Requires: the caller is registered; a wait begun with PL_WAIT_FD. (fd.c) */
+int pl_park_fd(int fd, uint32_t events, struct pl_wait *wait);
+
+/* The same for a descriptor that is tried until it would block before each wait, and that nobody closes without
+ * dropping the watch: a loop then keeps it registered. */
+int pl_park_fd_kept(int fd, uint32_t events, struct pl_wait *wait, struct pl_fd_watch *watch);
+
+/* To be called before the descriptor is closed. */
+void pl_fd_watch_drop(struct pl_fd_watch *watch);
+
+/* What it is ready for now: 0 if for nothing. PLAIT_EBADF, PLAIT_ENOMEM. Anyone may ask. */
+int pl_fd_ready(int fd, uint32_t events);
 
 /* Lets up to n sleepers of the word go on, first come first served as far as known; how many. */
 int pl_unpark(uint32_t *word, int n);
@@ -161,6 +190,26 @@ void pl_nudge(struct pl_slot *slot);
 /* Adds a request to stop and wakes the worker if it sleeps. 0; PLAIT_ESTALE (the slot serves another
  * generation), PLAIT_EOVERFLOW (65,535 requests already). */
 int pl_cancel_request(struct pl_slot *slot, uint32_t generation);
+
+/* --- sleeping on descriptors: poll.c --- */
+
+/* Around a sleep in the kernel that a nudge shall end: enter; look at what the nudge is about (`cancel`), with a
+ * sequentially consistent load; sleep in ppoll or epoll_pwait with pl_poll_mask(); leave. Who changes what
+ * was looked at, sequentially consistent, and then nudges ends the sleep with EINTR; but see poll.c for when a
+ * nudge fails, so sleep for PL_POLL_NAP at most, and call pl_poll_renew after one. `slot` is the thread's. */
+void pl_poll_enter(struct pl_slot *slot);
+void pl_poll_leave(struct pl_slot *slot);
+const sigset_t *pl_poll_mask(void);
+void pl_poll_renew(void);
+enum { PL_POLL_NAP = 1000 * 1000 * 1000 }; /* ns */
+
+/* Between these the signal stays blocked in this thread, which saves two system calls per enter and
+ * leave. The thread's mask as it was at pl_poll_hold is the one to sleep with. */
+void pl_poll_hold(void);
+void pl_poll_let_go(void);
+
+/* Ends such a sleep of the slot's thread, or of the thread that runs this task. */
+void pl_poll_nudge(struct pl_slot *slot);
 
 /* What the deadlock detector says at a nap's end: 0, or PLAIT_EDEADLK for the one that has to give way
  * (deadlock.c). To be called while the wait is on record. */

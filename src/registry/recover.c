@@ -291,7 +291,7 @@ void pl_blame_fill(const struct pl_slot *slot, plait_blame *ret)
 {
     uint32_t ending = pl_load_acquire(&slot->ending);
     *ret = (plait_blame){
-        .worker = pl_worker_of(slot),
+        .worker = pl_handle_of(slot),
         .kind = (int)pl_slot_kind(slot),
         .pid = pl_load_relaxed(&slot->pid),
         .tid = pl_load_relaxed(&slot->tid),

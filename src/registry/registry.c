@@ -65,7 +65,7 @@ static void sign_off(void *slot)
      * the first thread of a process if it calls pthread_exit. */
     if (slot == pl_self.thread)
         pl_slot_leave(pl_load_relaxed(&pl_self.thread->flags) & PL_FLAG_FOREIGN ? PL_END_RETURNED
-                                                                              : PL_END_EXITED,
+                                                                                : PL_END_EXITED,
                       0);
 }
 
@@ -217,6 +217,7 @@ static void reset(struct pl_slot *slot)
     pl_store_relaxed(&slot->asked.made, PL_TAG(generation));
     pl_store_relaxed(&slot->asked.delivered, PL_TAG(generation));
     pl_store_relaxed(&slot->asked.undone, PL_TAG(generation));
+    pl_store_relaxed(&slot->in_poll, 0u);
     pl_store_relaxed(&slot->waits_seq, 0u);
     pl_store_relaxed(&slot->waits_kind, 0u);
     pl_store_relaxed(&slot->waits_holder, 0u);
@@ -447,6 +448,14 @@ plait_worker pl_worker_of(const struct pl_slot *slot)
     uint32_t index = (uint32_t)(((const char *)slot - (char *)pl_slot_at(0)) / PL_SLOT_SIZE);
     plait_worker w = {index, pl_generation_of(pl_load_acquire(&slot->life))};
     return w;
+}
+
+plait_worker pl_handle_of(const struct pl_slot *slot)
+{
+    if (!pl_load_acquire(&slot->host))
+        return pl_worker_of(slot);
+    uint64_t known_as = pl_load_relaxed(&slot->known_as);
+    return (plait_worker){(uint32_t)(known_as >> 32), (uint32_t)known_as};
 }
 
 uint32_t pl_workers_known(void)

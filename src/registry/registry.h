@@ -153,7 +153,8 @@ struct pl_slot {
     /* A task has no heart of its own: it lives as long as the thread that runs it, named here; 0: not a task. Atomic; set
      * before it runs. And the handle it goes by, by which others find this entry. */
     uint32_t host;
-    uint32_t runs_tasks; /* of a thread: it has tasks, which may not be in the registry. Atomic; it sets */
+    uint32_t
+        runs_tasks; /* of a thread: it has tasks, which may not be in the registry. Atomic; it sets */
     uint64_t known_as;
 
     /* The heart; see above. Locked by the worker, marked by the kernel. */
@@ -163,6 +164,9 @@ struct pl_slot {
      * passed them on raises `delivered`. */
     _Alignas(64) struct pl_asked asked;
     uint32_t asked_tasks; /* of a thread: there is something in the entries of its tasks. Atomic */
+    uint32_t
+        in_poll; /* atomic: it sleeps, or is about to, where only a signal wakes it (park/poll.c); the
+                       * worker writes, who has changed something it should see reads */
 
     /* The wait, written by the worker while it sleeps, read by anyone (park/record.h). All atomic. */
     uint32_t
@@ -329,6 +333,9 @@ void pl_name_get(const struct pl_slot *slot, char *buffer);
 /* The slot of a public handle, or NULL if it names no worker (zero, never started, long gone). */
 struct pl_slot *pl_slot_find(plait_worker w);
 plait_worker pl_worker_of(const struct pl_slot *slot);
+
+/* What the program calls it: the same, but for a task, which has had its handle before its slot. */
+plait_worker pl_handle_of(const struct pl_slot *slot);
 
 /* --- hearts: heart.c --- */
 

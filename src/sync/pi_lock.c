@@ -347,7 +347,7 @@ plait_worker plait_pi_lock_holder(const plait_pi_lock *lock)
     if (id == 0)
         return nobody;
     struct pl_slot *slot = pl_slot_of(id);
-    plait_worker w = pl_worker_of(slot);
+    plait_worker w = pl_handle_of(slot);
     return pl_load_acquire(&slot->id) == id ? w : nobody;
 }
 

@@ -857,7 +857,7 @@ plait_worker plait_rwlock_writer(const plait_rwlock *rw)
     uint32_t id = rw && pl_arena ? pl_load_acquire(&rw->inside_) : 0;
     if (id == 0 || holder_of(pl_load_acquire(&rw->word_)) != id)
         return nobody;
-    plait_worker w = pl_worker_of(pl_slot_of(id));
+    plait_worker w = pl_handle_of(pl_slot_of(id));
     return pl_slot_id(pl_slot_of(id)) == id ? w : nobody;
 }
 

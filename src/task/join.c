@@ -49,16 +49,9 @@ static int find_elsewhere(plait_worker handle, plait_worker *ret)
 /* Whether `task` waits, perhaps through others, for the end of `self`. All of this loop. */
 static bool waits_for(const struct pl_task *task, const struct pl_task *self)
 {
-    const struct pl_task *slow = task;
-    for (bool odd = false; task; task = task->joins, odd = !odd) {
-        if (task == self)
-            return true;
-        if (odd)
-            slow = slow->joins;
-        if (task->joins && task->joins == slow)
-            return false; /* a ring without us */
-    }
-    return false;
+    while (task && task != self) /* there is no ring: the last to close one is refused here */
+        task = task->joins;
+    return task == self;
 }
 
 static int wait_for_end(struct pl_task *task, struct pl_wait *wait)

@@ -133,6 +133,7 @@ static int make_loop(struct pl_loop **ret)
         free(loop);
         return rc;
     }
+    pl_poll_hold();
     make_root(loop);
     list_loop(loop);
     pl_self.task = &loop->root;
@@ -157,6 +158,7 @@ static void end_loop(struct pl_loop *loop)
     pl_store_relaxed(&pl_self.thread->runs_tasks, 0u);
     pl_self.task = NULL;
     pl_self.parker = NULL;
+    pl_poll_let_go();
     pl_poller_end(loop);
     pl_stacks_end(&loop->stacks);
     pl_records_return(loop);
@@ -270,8 +272,7 @@ static void fire_timers(struct pl_loop *loop)
     int64_t now = plait_now();
     struct pl_timer *timer;
     while ((timer = pl_timers_expired(&loop->timers, now))) {
-        struct pl_task *task =
-            (struct pl_task *)((char *)timer - offsetof(struct pl_task, timer));
+        struct pl_task *task = (struct pl_task *)((char *)timer - offsetof(struct pl_task, timer));
         task->timed_out = true;
         pl_task_ready(task);
     }
@@ -291,8 +292,11 @@ static void sleep_until_ready(struct pl_loop *loop)
         const struct pl_timer *first = pl_timers_first(&loop->timers);
         /* A:loop.asleep, pairs with pl_task_post. */
         pl_store_seq_cst(&loop->asleep, 1u);
-        if (!pl_load_seq_cst(&loop->inbox))
+        pl_poll_enter(loop->thread);
+        pl_parker_sort(loop); /* after that: see park/poll.c */
+        if (loop->ready.n == 0 && !pl_load_seq_cst(&loop->inbox))
             pl_poller_ask(loop, first ? first->when : PL_NEVER);
+        pl_poll_leave(loop->thread);
         pl_store_relaxed(&loop->asleep, 0u);
         empty_inbox(loop);
         pl_parker_sort(loop);
@@ -390,7 +394,7 @@ static struct pl_asked *asked_of(struct pl_task *task)
 bool pl_task_is_asked(struct pl_task *task)
 {
     const struct pl_asked *asked = asked_of(task);
-    return pl_load_acquire(&asked->made) != pl_load_relaxed(&asked->delivered);
+    return pl_load_seq_cst(&asked->made) != pl_load_relaxed(&asked->delivered);
 }
 
 static void become(struct pl_task *task)
@@ -466,8 +470,6 @@ static void announce_end(struct pl_loop *loop, struct pl_task *task, int status)
 static void end_unborn(struct pl_loop *loop, struct pl_task *task, int status)
 {
     announce_end(loop, task, status);
-    free(task->name);
-    task->name = NULL;
     pl_task_drop(task, 0);
 }
 

@@ -41,7 +41,8 @@ struct pl_watch_table {
     int n;
     struct watch {
         struct waiter *waiters;
-        bool kept; /* it has been registered edge-triggered; perhaps it was another descriptor of that number */
+        bool
+            kept; /* it has been registered edge-triggered; perhaps it was another descriptor of that number */
     } fds[];
 };
 
@@ -58,8 +59,8 @@ int pl_poller_begin(struct pl_loop *loop)
     int saved = errno;
     loop->epoll = epoll_create1(EPOLL_CLOEXEC);
     loop->doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    bool made = loop->epoll >= 0 && loop->doorbell >= 0 &&
-                watch_own(loop, loop->doorbell, DOORBELL) == 0;
+    bool made =
+        loop->epoll >= 0 && loop->doorbell >= 0 && watch_own(loop, loop->doorbell, DOORBELL) == 0;
     int why = errno;
     if (!made)
         pl_poller_forget(loop);
@@ -125,19 +126,22 @@ static int ask_kernel(const struct pl_loop *loop, struct epoll_event *events, in
 {
     static bool no_pwait2; /* atomic */
     if (deadline == 0 || deadline == PL_NEVER)
-        return epoll_wait(loop->epoll, events, EVENTS_MOST, deadline == 0 ? 0 : -1);
+        return epoll_pwait(loop->epoll, events, EVENTS_MOST, deadline == 0 ? 0 : -1,
+                           pl_poll_mask());
     int64_t left = deadline - plait_now();
     if (left < 0)
         left = 0;
     if (!__atomic_load_n(&no_pwait2, __ATOMIC_RELAXED)) {
         struct timespec ts = pl_timespec(left);
-        int n = (int)syscall(SYS_epoll_pwait2, loop->epoll, events, EVENTS_MOST, &ts, NULL, 0);
+        int n = (int)syscall(SYS_epoll_pwait2, loop->epoll, events, EVENTS_MOST, &ts,
+                             pl_poll_mask(), sizeof(uint64_t));
         if (n >= 0 || errno != ENOSYS)
             return n;
         __atomic_store_n(&no_pwait2, true, __ATOMIC_RELAXED);
     }
     int64_t ms = (left + 999999) / 1000000;
-    return epoll_wait(loop->epoll, events, EVENTS_MOST, ms > INT32_MAX ? INT32_MAX : (int)ms);
+    return epoll_pwait(loop->epoll, events, EVENTS_MOST, ms > INT32_MAX ? INT32_MAX : (int)ms,
+                       pl_poll_mask());
 }
 
 static void watch_proxies(struct pl_loop *loop)
@@ -167,8 +171,8 @@ static bool has_room(struct pl_loop *loop, int fd)
     if (loop->watches && fd < loop->watches->n)
         return true;
     int n = fd < 64 ? 128 : 2 * fd, had = loop->watches ? loop->watches->n : 0;
-    struct pl_watch_table *grown = realloc(
-        loop->watches, sizeof *grown + (size_t)n * sizeof grown->fds[0]);
+    struct pl_watch_table *grown =
+        realloc(loop->watches, sizeof *grown + (size_t)n * sizeof grown->fds[0]);
     if (!grown)
         return false;
     memset(&grown->fds[had], 0, (size_t)(n - had) * sizeof grown->fds[0]);
@@ -271,13 +275,13 @@ static int wait_kept(struct pl_loop *loop, int fd, uint32_t events, struct pl_wa
                      struct pl_fd_watch *watch)
 {
     struct waiter w = {.task = pl_self.task, .events = events | EPOLLRDHUP};
-    if (watch->words[0] != loop->serial) {
+    if (watch->loop != loop->serial) {
         int rc = register_fd(loop, fd, KEPT);
         if (rc == -EPERM)
             return (int)events; /* always ready */
         if (rc < 0)
             return arm_error(rc);
-        watch->words[0] = loop->serial;
+        watch->loop = loop->serial;
         loop->watches->fds[fd].kept = true;
     }
     while (!w.got) {

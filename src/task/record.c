@@ -12,6 +12,7 @@
 #include "task/task_internal.h"
 
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -188,6 +189,8 @@ void pl_task_drop(struct pl_task *task, uint64_t flags)
     if (!is_done_with(next))
         return;
     /* Nobody finds it any more, and nobody holds it. */
+    free(task->name);
+    task->name = NULL;
     pl_store_release(&task->life, ((next >> 32) + 1) << 32);
     pl_store_relaxed(&task->state, (uint32_t)PL_TASK_FREE);
     struct pl_loop *here = pl_loop_here();

@@ -143,7 +143,7 @@ static int take_filled(struct pl_task **ret, struct pl_loop *loop, plait_functio
 static int start_here(plait_worker *ret, plait_function *fn, void *arg, const plait_options *o)
 {
     struct pl_loop *loop;
-    struct pl_task *task;
+    struct pl_task *task = NULL;
     int rc = pl_loop_need(&loop);
     if (rc == 0)
         rc = take_filled(&task, loop, fn, arg, o);
@@ -166,7 +166,7 @@ static int check_host(plait_worker host)
 
 static int start_there(plait_worker *ret, plait_function *fn, void *arg, const plait_options *o)
 {
-    struct pl_task *task;
+    struct pl_task *task = NULL;
     int rc = check_host(o->loop);
     if (rc == 0)
         rc = take_filled(&task, NULL, fn, arg, o);
@@ -205,9 +205,9 @@ int plait_call_later(plait_worker *ret, plait_worker loop, int64_t delay, plait_
                      void *arg)
 {
     plait_worker unwanted;
-    return plait_start(ret ? ret : &unwanted, PLAIT_TASK, fn, arg,
-                       &(plait_options){
-                           .loop = loop, .delay = delay, .daemon = delay > 0, .detach = !ret});
+    return plait_start(
+        ret ? ret : &unwanted, PLAIT_TASK, fn, arg,
+        &(plait_options){.loop = loop, .delay = delay, .daemon = delay > 0, .detach = !ret});
 }
 
 int plait_call_soon(plait_worker *ret, plait_worker loop, plait_function *fn, void *arg)

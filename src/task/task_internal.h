@@ -46,8 +46,8 @@ struct pl_task {
     struct pl_locals *locals;
     const void *site;
 
-    struct pl_asked asked; /* not the root's, which has its thread's */
-    uint32_t posted;   /* atomic: it is in the loop's inbox */
+    struct pl_asked asked;      /* not the root's, which has its thread's */
+    uint32_t posted;            /* atomic: it is in the loop's inbox */
     struct pl_task *inbox_next; /* whoever posts it */
 
     struct pl_stack stack;
@@ -61,15 +61,15 @@ struct pl_task {
 
     plait_function *function;
     void *argument;
-    int64_t began;        /* plait_now() at its start */
+    int64_t began; /* plait_now() at its start */
     plait_worker parent;
-    char *name; /* PLAIT_NAME_SIZE bytes; NULL: made from the index */
+    char *name;     /* PLAIT_NAME_SIZE bytes; NULL: made from the index */
     uint32_t index; /* of this record; constant */
     uint32_t host;  /* slot of the thread, as in its handle */
 
-    uint32_t waits_kind;  /* enum pl_wait_kind; atomic for lookers */
-    uint32_t *waits_on;   /* atomic for lookers */
-    struct pl_task *joins; /* a task of this loop that it waits for; see join.c */
+    uint32_t waits_kind;                    /* enum pl_wait_kind; atomic for lookers */
+    uint32_t *waits_on;                     /* atomic for lookers */
+    struct pl_task *joins;                  /* a task of this loop that it waits for; see join.c */
     struct pl_task *known_next, **known_at; /* the loop's list of those with a slot */
 
     uint64_t life;  /* atomic, see above */
@@ -90,13 +90,13 @@ struct pl_watch_table; /* poller.c */
 struct pl_loop {
     struct pl_parker parker; /* first: the loop is found by it */
     struct pl_task_queue ready;
-    int pass_left;       /* of those that were ready when this pass began */
-    uint64_t looked_at;  /* pl_ticks() when descriptors were last asked */
+    int pass_left;        /* of those that were ready when this pass began */
+    uint64_t looked_at;   /* pl_ticks() when descriptors were last asked */
     struct pl_task *dead; /* it has just left its stack */
     struct pl_task *free_records;
     struct pl_timers timers;
     struct pl_stacks stacks;
-    struct pl_task *known; /* those with a slot */
+    struct pl_task *known;  /* those with a slot */
     int live, live_daemons; /* tasks that have not ended, besides the root; of these daemons */
     bool in_run;            /* plait_run is on the root's stack */
     bool root_waits;        /* the root waits for the others to end */
@@ -107,7 +107,7 @@ struct pl_loop {
     struct pl_watch_table *watches;
     struct pl_proxies proxies;
     bool watches_proxies; /* their descriptor is in `epoll` */
-    uint64_t serial; /* which loop of the process's; never used again */
+    uint64_t serial;      /* which loop of the process's; never used again */
 
     struct pl_loop *next_loop; /* the list of all; under its lock */
 
@@ -174,7 +174,6 @@ void pl_loops_unlock(void);
 /* Its name, PLAIT_NAME_SIZE bytes. */
 void pl_task_name(const struct pl_task *task, char *buffer);
 plait_worker pl_task_self(void); /* the calling worker's handle, without making it known */
-
 
 /* What a task does from its first step to its last. */
 void pl_task_main(void *task);

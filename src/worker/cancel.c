@@ -2,6 +2,7 @@
 #include "base/atomic.h"
 #include "park/park.h"
 #include "port/process.h"
+#include "worker/tasks.h"
 #include "worker/worker_internal.h"
 
 #include <errno.h>
@@ -21,6 +22,8 @@ static int find_running(plait_worker worker, struct pl_slot **ret)
 int plait_cancel(plait_worker worker)
 {
     struct pl_slot *slot;
+    if (pl_is_task(worker))
+        return pl_task_cancel(worker);
     int rc = find_running(worker, &slot);
     return rc < 0 ? rc : pl_cancel_request(slot, worker.generation);
 }
@@ -96,6 +99,10 @@ static int signal_worker(plait_worker worker, int signal)
 {
     if (worker.slot == 0)
         return PLAIT_EINVAL;
+    if (pl_is_task(worker)) {
+        int state = pl_task_state(worker);
+        return state < 0 ? state : PLAIT_ENOTSUP;
+    }
     struct pl_slot *slot = pl_slot_find(worker);
     if (!slot || pl_life_of(pl_load_acquire(&slot->life)) == PL_JOINED)
         return PLAIT_ESTALE;

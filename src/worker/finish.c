@@ -3,6 +3,7 @@
 #include "base/atomic.h"
 #include "base/clock.h"
 #include "park/park.h"
+#include "worker/tasks.h"
 #include "worker/worker_internal.h"
 
 #include <stdlib.h>
@@ -22,7 +23,7 @@ static bool find_own(uint32_t flags, uint32_t kinds, plait_worker *ret)
     for (uint32_t i = 1; i < ready; i++) {
         struct pl_slot *slot = pl_slot_at(i);
         enum pl_life life = pl_life_of(pl_load_acquire(&slot->life));
-        if (life == PL_FREE || life == PL_CLAIMED || life == PL_JOINED || slot == pl_self.slot ||
+        if (life == PL_FREE || life == PL_CLAIMED || life == PL_JOINED || slot == pl_self.thread ||
             pl_load_relaxed(&slot->parent_pid) != self.pid ||
             pl_load_relaxed(&slot->parent_birth) != self.birth)
             continue;
@@ -40,6 +41,7 @@ void pl_worker_finish_all(void)
     plait_worker w;
     if (!pl_arena || pl_self_known() < 0)
         return;
+    pl_tasks_finish();
     while (find_own(0, 1u << PLAIT_THREAD | 1u << PLAIT_PROCESS, &w))
         pl_worker_join_certainly(w, NULL, PL_NEVER);
     pl_store_seq_cst(&closing_pid, (int32_t)getpid());
@@ -62,7 +64,7 @@ static void at_exit(int status, void *unused)
 {
     (void)unused;
     pl_worker_finish_all();
-    const struct pl_slot *slot = pl_self.slot;
+    const struct pl_slot *slot = pl_self.thread;
     uint32_t flags = slot ? pl_load_relaxed(&slot->flags) : 0;
     if ((flags & PL_FLAG_MAIN) && !(flags & PL_FLAG_FOREIGN))
         pl_slot_leave(PL_END_EXITED, status);

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "park/park.h"
 #include "port/process.h"
+#include "worker/tasks.h"
 #include "worker/worker_internal.h"
 
 #include <errno.h>
@@ -164,13 +165,18 @@ static int join(struct pl_slot *slot, uint32_t generation, plait_blame *ret, str
 
 static int join_checked(plait_worker worker, plait_blame *ret, struct pl_wait *wait)
 {
-    int rc = worker.slot ? pl_self_known() : PLAIT_EINVAL;
+    int rc = worker.slot ? pl_thread_known() : PLAIT_EINVAL;
+    if (rc < 0)
+        return rc;
+    if (pl_is_task(worker))
+        return pl_task_join(worker, ret, wait);
+    rc = pl_self_known();
     if (rc < 0)
         return rc;
     struct pl_slot *slot = pl_slot_find(worker);
     if (!slot || pl_life_of(pl_load_acquire(&slot->life)) == PL_JOINED)
         return PLAIT_ESTALE;
-    if (slot == pl_self.slot)
+    if (slot == pl_self.slot || slot == pl_self.thread) /* a thread ends after its tasks */
         return PLAIT_EDEADLK;
     if (pl_load_acquire(&slot->flags) & PL_FLAG_DETACHED)
         return PLAIT_ESTALE;
@@ -208,6 +214,8 @@ int plait_detach(plait_worker worker)
 {
     if (!worker.slot)
         return PLAIT_EINVAL;
+    if (pl_is_task(worker))
+        return pl_task_detach(worker);
     struct pl_slot *slot = pl_slot_find(worker);
     if (!slot || pl_life_of(pl_load_acquire(&slot->life)) == PL_JOINED ||
         !mark_detached(slot, worker.generation))
@@ -220,6 +228,8 @@ int plait_exit_status(plait_worker worker, plait_blame *ret)
 {
     if (!worker.slot || !ret)
         return PLAIT_EINVAL;
+    if (pl_is_task(worker))
+        return pl_task_exit_status(worker, ret);
     struct pl_slot *slot = pl_slot_find(worker);
     if (!slot || pl_life_of(pl_load_acquire(&slot->life)) == PL_JOINED)
         return PLAIT_ESTALE;

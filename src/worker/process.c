@@ -92,7 +92,7 @@ static _Noreturn void child_main(struct pl_slot *slot, uint64_t meant, bool deta
     pl_worker_finish_all();
     fflush(stdout);
     fflush(stderr);
-    if (pl_self.slot == slot)
+    if (pl_self.thread == slot)
         pl_slot_leave(PL_END_RETURNED, status);
     /* Not exit(): the handlers that the program registered before the fork are its parent's. */
     _exit(status & 0xff);

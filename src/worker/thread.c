@@ -4,6 +4,7 @@
  * and joiners wait for the word there, not for the pthread. */
 #include "base/atomic.h"
 #include "base/panic.h"
+#include "worker/tasks.h"
 #include "worker/worker_internal.h"
 
 #include <errno.h>
@@ -14,7 +15,7 @@
 /* pthread_exit (or the exit of a cancelled pthread) in the middle of the function. */
 static void left_early(void *slot)
 {
-    if (pl_self.slot == slot)
+    if (pl_self.thread == slot)
         pl_slot_leave(PL_END_EXITED, 0);
 }
 
@@ -29,8 +30,10 @@ static void *thread_main(void *arg)
     prctl(PR_SET_NAME, name);
     pthread_cleanup_push(left_early, slot);
     status = pl_worker_run(slot);
+    if (pl_self.thread == slot)
+        pl_tasks_finish();
     pthread_cleanup_pop(0);
-    if (pl_self.slot == slot) /* not so in a child that the function forked and let return */
+    if (pl_self.thread == slot) /* not so in a child that the function forked and let return */
         pl_slot_leave(PL_END_RETURNED, status);
     return NULL;
 }

@@ -5,6 +5,7 @@
 #include "park/park.h"
 #include "port/cpu.h"
 #include "port/process.h"
+#include "worker/tasks.h"
 #include "worker/worker_internal.h"
 
 #include <plait/arena.h>
@@ -24,9 +25,9 @@ int plait_init(int *argc, char ***argv)
 
 static int check_kind(int kind, const plait_options *o)
 {
-    if (kind == PLAIT_TASK)
-        return PLAIT_ENOTSUP;
-    if (kind != PLAIT_THREAD && kind != PLAIT_PROCESS)
+    if (kind != PLAIT_THREAD && kind != PLAIT_PROCESS && kind != PLAIT_TASK)
+        return PLAIT_EINVAL;
+    if (kind != PLAIT_TASK && (o->loop.slot || o->delay))
         return PLAIT_EINVAL;
     if (o->start_method < PLAIT_START_DEFAULT || o->start_method > PLAIT_SPAWN)
         return PLAIT_EINVAL;
@@ -39,7 +40,7 @@ static int check_argument(int kind, const void *arg, const plait_options *o)
 {
     if (o->arg_size && !arg)
         return PLAIT_EINVAL;
-    bool reaches = kind == PLAIT_THREAD || o->start_method == PLAIT_FORK || !arg || o->arg_size ||
+    bool reaches = kind != PLAIT_PROCESS || o->start_method == PLAIT_FORK || !arg || o->arg_size ||
                    pl_arena_holds(arg);
     return reaches ? 0 : PLAIT_EPRIVATE;
 }
@@ -120,11 +121,15 @@ int plait_start(plait_worker *ret, int kind, plait_function *fn, void *arg,
         return PLAIT_EINVAL;
     int rc = check_kind(kind, o);
     if (rc == 0)
-        rc = pl_self_known();
+        rc = pl_thread_known();
     if (rc == 0)
         rc = check_argument(kind, arg, o);
     if (rc < 0)
         return rc;
+    if (kind == PLAIT_TASK) {
+        pl_worker_watch_exit();
+        return pl_task_start(ret, fn, arg, o);
+    }
     if (kind == PLAIT_PROCESS && pl_worker_is_closing())
         return PLAIT_ECLOSED;
     pl_worker_watch_exit();
@@ -152,7 +157,7 @@ static int find(plait_worker worker, struct pl_slot **ret)
 plait_worker plait_self(void)
 {
     plait_worker nobody = {0, 0};
-    return pl_self_known() < 0 ? nobody : pl_worker_of(pl_self.slot);
+    return pl_self_known() < 0 ? nobody : pl_handle_of(pl_self.slot);
 }
 
 bool pl_slot_lingers(struct pl_slot *slot)
@@ -165,6 +170,8 @@ bool pl_slot_lingers(struct pl_slot *slot)
 int plait_state(plait_worker worker)
 {
     struct pl_slot *slot;
+    if (pl_is_task(worker))
+        return pl_task_state(worker);
     int rc = find(worker, &slot);
     if (rc < 0)
         return rc;
@@ -190,6 +197,8 @@ int plait_name(plait_worker worker, char *buffer, size_t size)
 {
     struct pl_slot *slot;
     char name[PLAIT_NAME_SIZE];
+    if (buffer && size && pl_is_task(worker))
+        return pl_task_get_name(worker, buffer, size);
     int rc = buffer && size ? find(worker, &slot) : PLAIT_EINVAL;
     if (rc < 0)
         return rc;
@@ -200,9 +209,11 @@ int plait_name(plait_worker worker, char *buffer, size_t size)
 
 int plait_set_name(const char *name)
 {
-    int rc = name ? pl_self_known() : PLAIT_EINVAL;
+    int rc = name ? pl_thread_known() : PLAIT_EINVAL;
     if (rc < 0)
         return rc;
+    if (pl_task_runs())
+        return pl_task_set_name(name);
     pl_name_set(pl_self.slot, name);
     prctl(PR_SET_NAME, name);
     return 0;
@@ -211,6 +222,10 @@ int plait_set_name(const char *name)
 int plait_kind_of(plait_worker worker)
 {
     struct pl_slot *slot;
+    if (pl_is_task(worker)) {
+        int state = pl_task_state(worker);
+        return state < 0 ? state : PLAIT_TASK;
+    }
     int rc = find(worker, &slot);
     int value = rc < 0 ? rc : (int)pl_slot_kind(slot);
     return rc < 0 || pl_slot_find(worker) == slot ? value : PLAIT_ESTALE;
@@ -219,6 +234,8 @@ int plait_kind_of(plait_worker worker)
 int plait_pid(plait_worker worker)
 {
     struct pl_slot *slot;
+    if (pl_is_task(worker))
+        return pl_task_pid(worker);
     int rc = find(worker, &slot);
     int value = rc < 0 ? rc : pl_load_acquire(&slot->pid);
     return rc < 0 || pl_slot_find(worker) == slot ? value : PLAIT_ESTALE;
@@ -227,6 +244,8 @@ int plait_pid(plait_worker worker)
 int plait_tid(plait_worker worker)
 {
     struct pl_slot *slot;
+    if (pl_is_task(worker))
+        return pl_task_tid(worker);
     int rc = find(worker, &slot);
     int value = rc < 0 ? rc : pl_load_relaxed(&slot->tid);
     return rc < 0 || pl_slot_find(worker) == slot ? value : PLAIT_ESTALE;
@@ -236,12 +255,14 @@ plait_worker plait_parent(plait_worker worker)
 {
     plait_worker nobody = {0, 0};
     struct pl_slot *slot;
+    if (pl_is_task(worker))
+        return pl_task_parent(worker);
     if (find(worker, &slot) < 0)
         return nobody;
     uint32_t parent = pl_load_relaxed(&slot->parent);
     if (parent == 0)
         return nobody;
-    plait_worker w = pl_worker_of(pl_slot_of(parent));
+    plait_worker w = pl_handle_of(pl_slot_of(parent));
     return pl_slot_id(pl_slot_of(parent)) == parent ? w : nobody;
 }
 
@@ -265,7 +286,7 @@ static int list(plait_worker *array, int most, uint32_t parent)
         if (!is_listed(pl_slot_at(i), parent))
             continue;
         if (n < most)
-            array[n] = pl_worker_of(pl_slot_at(i));
+            array[n] = pl_handle_of(pl_slot_at(i));
         n++;
     }
     return n;

@@ -40,12 +40,12 @@ static const struct {
     size_t offset, size;
     const char *text;
 } slot_fields[] = {
-    SLOT(life),         SLOT(kind),       SLOT(parent),       SLOT(pid),
-    SLOT(tid),          SLOT(birth),      SLOT(flags),        SLOT(id),
-    SLOT(heart),        SLOT(asked.made),     SLOT(asked.delivered),  SLOT(asked.undone),
-    SLOT(waits_kind),   SLOT(waits_on),   SLOT(waits_holder), SLOT(waking),
-    SLOT(waits_since),  SLOT(waits_seq),  SLOT(waits_firm),   SLOT(waits_until),
-    SLOT(waits_looked), SLOT(place.word), SLOT(place.line),   SLOT(place.ticket),
+    SLOT(life),         SLOT(kind),       SLOT(parent),          SLOT(pid),
+    SLOT(tid),          SLOT(birth),      SLOT(flags),           SLOT(id),
+    SLOT(heart),        SLOT(asked.made), SLOT(asked.delivered), SLOT(asked.undone),
+    SLOT(waits_kind),   SLOT(waits_on),   SLOT(waits_holder),    SLOT(waking),
+    SLOT(waits_since),  SLOT(waits_seq),  SLOT(waits_firm),      SLOT(waits_until),
+    SLOT(waits_looked), SLOT(place.word), SLOT(place.line),      SLOT(place.ticket),
     SLOT(turn.word),    SLOT(turn.debt),  SLOT(recoverer),
 };
 

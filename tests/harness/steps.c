@@ -75,17 +75,15 @@ static const char *slot_field(size_t offset)
         size_t offset;
         const char *name;
     } fields[] = {
-        FIELD(life),          FIELD(kind),       FIELD(parent),
-        FIELD(parent_pid),    FIELD(pid),        FIELD(tid),
-        FIELD(started),       FIELD(flags),      FIELD(id),
-        FIELD(heart),         FIELD(asked.made),     FIELD(asked.delivered),
-        FIELD(asked.undone), FIELD(waits_kind), FIELD(waits_holder),
-        FIELD(waits_on),      FIELD(waking),     FIELD(waits_since),
-        FIELD(turn.word),     FIELD(turn.next),  FIELD(turn.ticket),
-        FIELD(turn.debt),     FIELD(ending),     FIELD(status),
-        FIELD(signal),        FIELD(core),       FIELD(ended),
-        FIELD(user_ns),       FIELD(system_ns),  FIELD(max_rss),
-        FIELD(reaper),        FIELD(recoverer),  FIELD(name),
+        FIELD(life),         FIELD(kind),        FIELD(parent),       FIELD(parent_pid),
+        FIELD(pid),          FIELD(tid),         FIELD(started),      FIELD(flags),
+        FIELD(id),           FIELD(heart),       FIELD(asked.made),   FIELD(asked.delivered),
+        FIELD(asked.undone), FIELD(waits_kind),  FIELD(waits_holder), FIELD(waits_on),
+        FIELD(waking),       FIELD(waits_since), FIELD(turn.word),    FIELD(turn.next),
+        FIELD(turn.ticket),  FIELD(turn.debt),   FIELD(ending),       FIELD(status),
+        FIELD(signal),       FIELD(core),        FIELD(ended),        FIELD(user_ns),
+        FIELD(system_ns),    FIELD(max_rss),     FIELD(reaper),       FIELD(recoverer),
+        FIELD(name),
     };
     const char *best = "?";
     size_t best_offset = 0;

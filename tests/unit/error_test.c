@@ -15,12 +15,21 @@ static const struct {
     int code;
     const char *name;
 } codes[] = {
-    CODE(PLAIT_OK),        CODE(PLAIT_OWNER_DIED), CODE(PLAIT_DIED),      CODE(PLAIT_EPERM),
-    CODE(PLAIT_ESRCH),     CODE(PLAIT_EAGAIN),     CODE(PLAIT_ENOMEM),    CODE(PLAIT_EBUSY),
-    CODE(PLAIT_EINVAL),    CODE(PLAIT_EMFILE),     CODE(PLAIT_EDEADLK),   CODE(PLAIT_ECHILD),
-    CODE(PLAIT_EOVERFLOW), CODE(PLAIT_ENOTSUP),    CODE(PLAIT_ETIMEDOUT), CODE(PLAIT_ECANCELED),
-    CODE(PLAIT_ESTALE),    CODE(PLAIT_EARENA),     CODE(PLAIT_EPRIVATE),  CODE(PLAIT_EFOREIGN),
-    CODE(PLAIT_EFREED),    CODE(PLAIT_EDIED),      CODE(PLAIT_ECLOSED),   CODE(PLAIT_EWORKERS),
+    CODE(PLAIT_OK),           CODE(PLAIT_OWNER_DIED),   CODE(PLAIT_DIED),
+    CODE(PLAIT_EPERM),        CODE(PLAIT_ESRCH),        CODE(PLAIT_EAGAIN),
+    CODE(PLAIT_ENOMEM),       CODE(PLAIT_EBUSY),        CODE(PLAIT_EINVAL),
+    CODE(PLAIT_EMFILE),       CODE(PLAIT_EDEADLK),      CODE(PLAIT_ECHILD),
+    CODE(PLAIT_EOVERFLOW),    CODE(PLAIT_ENOTSUP),      CODE(PLAIT_ETIMEDOUT),
+    CODE(PLAIT_ECANCELED),    CODE(PLAIT_ESTALE),       CODE(PLAIT_EARENA),
+    CODE(PLAIT_EPRIVATE),     CODE(PLAIT_EFOREIGN),     CODE(PLAIT_EFREED),
+    CODE(PLAIT_EDIED),        CODE(PLAIT_ECLOSED),      CODE(PLAIT_EWORKERS),
+    CODE(PLAIT_EBROKEN),      CODE(PLAIT_EBADF),        CODE(PLAIT_ECONNRESET),
+    CODE(PLAIT_ECONNREFUSED), CODE(PLAIT_EPIPE),        CODE(PLAIT_ENOENT),
+    CODE(PLAIT_EACCES),       CODE(PLAIT_EADDRINUSE),   CODE(PLAIT_EADDRNOTAVAIL),
+    CODE(PLAIT_ENETUNREACH),  CODE(PLAIT_EHOSTUNREACH), CODE(PLAIT_ENOTCONN),
+    CODE(PLAIT_EMSGSIZE),     CODE(PLAIT_ENOSPC),       CODE(PLAIT_EIO),
+    CODE(PLAIT_EEOF),         CODE(PLAIT_ELIMIT),       CODE(PLAIT_ENAME),
+    CODE(PLAIT_ETLS),
 };
 enum { CODES = sizeof codes / sizeof codes[0] };
 
@@ -53,6 +62,33 @@ static void an_unknown_code_says_so(void **state)
     }
 }
 
+static void an_errno_that_plait_has_no_name_for_keeps_its_own(void **state)
+{
+    (void)state;
+    assert_string_equal(plait_errname(-EXDEV), "EXDEV");
+    assert_string_equal(plait_strerror(-EXDEV), strerrordesc_np(EXDEV));
+    assert_string_equal(plait_errname(-ELOOP), "ELOOP");
+    assert_string_equal(plait_errname(EXDEV), "PLAIT_E?");
+    for (int e = 1; e <= 133; e++) {
+        const char *name = strerrorname_np(e);
+        if (name)
+            assert_string_not_equal(plait_strerror(-e), plait_strerror(12345));
+        assert_true(!name == !strcmp(plait_errname(-e), "PLAIT_E?"));
+    }
+}
+
+static void an_errno_becomes_a_code(void **state)
+{
+    (void)state;
+    errno = EXDEV;
+    assert_int_equal(pl_error_from_errno(EBADF), PLAIT_EBADF);
+    assert_int_equal(pl_error_from_errno(ECONNRESET), PLAIT_ECONNRESET);
+    assert_int_equal(pl_error_from_errno(ELOOP), -ELOOP);
+    assert_int_equal(pl_error_from_errno(0), PLAIT_EIO);
+    assert_int_equal(pl_error_from_errno(-1), PLAIT_EIO);
+    assert_int_equal(errno, EXDEV);
+}
+
 static void codes_are_distinct(void **state)
 {
     (void)state;
@@ -78,6 +114,10 @@ static void where_an_errno_fits_it_is_that_errno_negated(void **state)
     assert_int_equal(PLAIT_ENOTSUP, -EOPNOTSUPP);
     assert_int_equal(PLAIT_ETIMEDOUT, -ETIMEDOUT);
     assert_int_equal(PLAIT_ECANCELED, -ECANCELED);
+    assert_int_equal(PLAIT_EBADF, -EBADF);
+    assert_int_equal(PLAIT_ECONNRESET, -ECONNRESET);
+    assert_int_equal(PLAIT_EIO, -EIO);
+    assert_true(PLAIT_EEOF < -4000 && PLAIT_ETLS < -4000);
     assert_true(PLAIT_EARENA < -4000 && PLAIT_EWORKERS < -4000);
 }
 
@@ -164,6 +204,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(every_code_has_its_name),
         cmocka_unit_test(every_code_has_a_sentence_of_its_own),
         cmocka_unit_test(an_unknown_code_says_so),
+        cmocka_unit_test(an_errno_that_plait_has_no_name_for_keeps_its_own),
+        cmocka_unit_test(an_errno_becomes_a_code),
         cmocka_unit_test(codes_are_distinct),
         cmocka_unit_test(errors_are_negative_and_notices_positive),
         cmocka_unit_test(where_an_errno_fits_it_is_that_errno_negated),
