@@ -536,7 +536,7 @@ static bool is_beside_the_point(const void *word)
         return false;
     struct pl_slot *slot = pl_slot_at((uint32_t)(at / PL_SLOT_SIZE));
     size_t field = at % PL_SLOT_SIZE;
-    return field < offsetof(struct pl_slot, cancel) ||
+    return field < offsetof(struct pl_slot, asked) ||
            (field >= offsetof(struct pl_slot, waits_seq) &&
             field < offsetof(struct pl_slot, turn)) ||
            pl_life_of(__atomic_load_n(&slot->life, __ATOMIC_ACQUIRE)) != PL_RUNNING;

@@ -91,7 +91,7 @@ static void what_makes_no_sense_is_refused_and_leaves_nothing(void **state)
         {-1, 0, give_back, NULL, 0, PLAIT_EINVAL},
         {4, 0, give_back, NULL, 0, PLAIT_EINVAL},
         {INT_MAX, 0, give_back, NULL, 0, PLAIT_EINVAL},
-        {PLAIT_TASK, 0, give_back, NULL, 0, PLAIT_ENOTSUP},
+        {PLAIT_TASK + 1, 0, give_back, NULL, 0, PLAIT_EINVAL},
         {PLAIT_THREAD, 0, NULL, NULL, 0, PLAIT_EINVAL},
         {PLAIT_PROCESS, 0, NULL, NULL, 0, PLAIT_EINVAL},
         {PLAIT_THREAD, 0, give_back, NULL, 1, PLAIT_EINVAL},
