@@ -268,7 +268,8 @@ static int64_t nap_end(int64_t now, int64_t nap)
 int pl_park(uint32_t *word, uint32_t seen, struct pl_wait *wait)
 {
     int rc;
-    if (pl_self.parker && pl_self.parker->park(pl_self.parker, word, seen, wait, &rc))
+    if (pl_self.parker && pl_self.parker->park &&
+        pl_self.parker->park(pl_self.parker, word, seen, wait, &rc))
         return rc;
     int64_t now = plait_now();
     if (now >= wait->deadline)

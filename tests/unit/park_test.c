@@ -762,7 +762,7 @@ static void own_wake(struct pl_parker *self, struct pl_parked *node)
     pthread_mutex_unlock(&own->mutex);
 }
 
-static struct own_parker own = {.parker = {own_sleep, own_wake},
+static struct own_parker own = {.parker = {.sleep = own_sleep, .wake = own_wake},
                                 .mutex = PTHREAD_MUTEX_INITIALIZER,
                                 .condition = PTHREAD_COND_INITIALIZER};
 
