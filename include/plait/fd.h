@@ -21,10 +21,10 @@
  * told, and one of them takes what is there: then the others' read blocks, unless the descriptor is in
  * non-blocking mode.
  *
- * Closing a descriptor while somebody waits for it is misuse. A wait keeps to the open file that it began with, so
- * it does not notice: it ends by its timeout, by being cancelled, or because of that file, be it open
- * elsewhere or not; and the number may long be another file's. To end the waits of others, shutdown(2) the socket,
- * or plait_cancel the workers.
+ * Closing a descriptor while somebody waits for it is misuse. The kernel does not tell those who wait; so the wait ends
+ * by its timeout, by being cancelled, because of the old file as long as that is open elsewhere, with PLAIT_EBADF if it happens
+ * to look again, or by what becomes of a new file with that number. To end the waits of others, shutdown(2) the socket or
+ * plait_cancel the workers, and close it when they are done.
  *
  * Death: a waiter that is killed leaves nothing. That the other side has died is seen as its kernel tells it: end
  * of file, PLAIT_HANGUP, PLAIT_FAILED.

@@ -60,6 +60,7 @@ static int sleep_once(int fd, uint32_t events, struct pl_wait *wait)
     int64_t now = plait_now();
     int64_t left = now >= wait->deadline ? 0 : wait->deadline - now;
     int64_t nap = asked ? 0 : left < PL_POLL_NAP ? left : PL_POLL_NAP;
+    PL_STEP("ppoll", &pl_self.slot->in_poll);
     int polled = poll_fd(fd, events, nap, pl_poll_mask(), &ready);
     int rc = poll_result(polled, ready);
     if (rc != 0)
