@@ -21,6 +21,7 @@
 #include "base/atomic.h"
 #include "base/clock.h"
 #include "port/cpu.h"
+#include "task/overflow.h"
 #include "task/task_internal.h"
 
 #include <errno.h>
@@ -55,9 +56,20 @@ static void forget_in_child(void)
     pthread_mutex_unlock(&loops_lock);
 }
 
-__attribute__((constructor(101))) static void watch_fork(void)
+/* In a signal handler. */
+static const char *name_of_running(void)
+{
+    static _Thread_local char name[PLAIT_NAME_SIZE];
+    if (!pl_self.task)
+        return NULL;
+    pl_task_name(pl_self.task, name);
+    return name;
+}
+
+__attribute__((constructor(101))) static void begin(void)
 {
     pthread_atfork(lock_before_fork, unlock_in_parent, forget_in_child);
+    pl_overflow_name = name_of_running;
 }
 
 struct pl_loop *pl_loops_lock(uint32_t host)
@@ -129,6 +141,8 @@ static int make_loop(struct pl_loop **ret)
     loop->host = PL_ID_SLOT(pl_self.thread_id);
     pl_stacks_begin(&loop->stacks);
     int rc = pl_poller_begin(loop);
+    if (rc == 0 && (rc = pl_overflow_watch()) < 0)
+        pl_poller_end(loop);
     if (rc < 0) {
         free(loop);
         return rc;
@@ -159,6 +173,7 @@ static void end_loop(struct pl_loop *loop)
     pl_self.task = NULL;
     pl_self.parker = NULL;
     pl_poll_let_go();
+    pl_overflow_unwatch();
     pl_poller_end(loop);
     pl_stacks_end(&loop->stacks);
     pl_records_return(loop);

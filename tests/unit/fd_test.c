@@ -755,9 +755,11 @@ static void pthread_cancel_does_not_strike_within(void **state)
 static int asked_fd;
 static uint32_t asked_events;
 
-static int answer(struct pl_parker *self, int fd, uint32_t events, struct pl_wait *wait)
+static int answer(struct pl_parker *self, int fd, uint32_t events, struct pl_wait *wait,
+                  struct pl_fd_watch *watch)
 {
     (void)self;
+    (void)watch;
     CHECK_EQ(wait->kind, PL_WAIT_FD);
     asked_fd = fd;
     asked_events = events;
