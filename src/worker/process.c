@@ -3,13 +3,19 @@
 #include "base/clock.h"
 #include "park/park.h"
 #include "port/process.h"
+#include "port/context.h"
+#include "worker/tasks.h"
 #include "worker/worker_internal.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdio_ext.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
+
+enum { LARGEST_STACK = 64 << 20 }; /* bytes, for a process that a task starts */
 
 /* This process's lifeline, which its children are tied to; made with the first child. */
 static const struct pl_lifeline no_lifeline = {-1, -1, 0};
@@ -98,6 +104,42 @@ static _Noreturn void child_main(struct pl_slot *slot, uint64_t meant, bool deta
     _exit(status & 0xff);
 }
 
+struct child {
+    struct pl_slot *slot;
+    uint64_t meant;
+    bool detached;
+};
+
+static void child_entry(void *arg)
+{
+    const struct child *child = arg;
+    child_main(child->slot, child->meant, child->detached);
+}
+
+/* Where a task's stack is too small for a whole process. As large as a first thread's; if there is no memory for
+ * that, what the task has left must do. */
+static void move_to_large_stack(struct child *child)
+{
+    struct rlimit limit;
+    struct pl_context here, there;
+    bool sane = getrlimit(RLIMIT_STACK, &limit) == 0 && limit.rlim_cur <= LARGEST_STACK;
+    size_t size = sane ? (size_t)limit.rlim_cur : LARGEST_STACK;
+    void *low = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    if (low == MAP_FAILED)
+        return;
+    pl_context_adopt(&here);
+    pl_context_make(&there, low, size, child_entry, child);
+    pl_context_switch(&here, &there);
+}
+
+static _Noreturn void begin_child(struct child *child, bool in_task)
+{
+    if (in_task)
+        move_to_large_stack(child);
+    child_main(child->slot, child->meant, child->detached);
+}
+
 /* --- the parent --- */
 
 int pl_process_start(struct pl_slot *slot)
@@ -111,12 +153,14 @@ int pl_process_start(struct pl_slot *slot)
     int saved = errno;
     fflush(stdout);
     fflush(stderr);
-    uint64_t meant = pl_load_relaxed(&slot->life);
-    bool detached = pl_load_relaxed(&slot->flags) & PL_FLAG_DETACHED;
+    struct child child = {.slot = slot,
+                          .meant = pl_load_relaxed(&slot->life),
+                          .detached = pl_load_relaxed(&slot->flags) & PL_FLAG_DETACHED};
+    bool in_task = pl_task_runs();
     forking = true;
     pid_t pid = fork();
     if (pid == 0)
-        child_main(slot, meant, detached);
+        begin_child(&child, in_task);
     forking = false;
     rc = pid < 0 ? (errno == ENOMEM ? PLAIT_ENOMEM : PLAIT_EAGAIN) : 0;
     errno = saved;
