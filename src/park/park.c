@@ -211,7 +211,10 @@ static bool sleep_once(struct pl_parked *node, int64_t until)
         return true;
     node->parker->sleep(node->parker, node, until);
     /* A:parked.woken, pairs with thread_wake. */
-    return pl_lot_leave(node);
+    bool chosen = pl_lot_leave(node);
+    if (chosen && node->told) /* two wake-ups for one: another sleeper gets the second */
+        pl_futex_wake(node->word, 1, true);
+    return chosen;
 }
 
 /* Repairs what those that died while we watched them have left. True if there was one. */
@@ -292,6 +295,7 @@ int pl_park(uint32_t *word, uint32_t seen, struct pl_wait *wait)
     node.woken = 0;
     node.parker = pl_self.parker ? pl_self.parker : &pl_thread_parker;
     node.sleeper = pl_self.task;
+    node.told = false;
     node.wait = wait;
     node.n_watched = 0;
     pl_wait_show(wait->shown ? wait->shown : word, wait, now);

@@ -113,6 +113,7 @@ struct pl_parked {
     uint32_t woken; /* private: the word it sleeps on; 1 once unparked. Atomic */
     struct pl_parker *parker;
     struct pl_task *sleeper; /* the parker's business; NULL: a thread that has no tasks */
+    bool told; /* shared: the kernel has woken it too, or the word has changed; the parker sets */
     struct pl_wait *wait;
     int n_watched; /* workers whose deaths wake it */
     uint32_t watched[PL_WATCH_MOST + 4];

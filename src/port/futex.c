@@ -64,7 +64,7 @@ int pl_futex_wait(uint32_t *word, uint32_t seen, bool shared, int64_t deadline)
                                          (long)FUTEX_BITSET_MATCH_ANY));
 }
 
-int pl_futex_wait_any(const struct pl_watch *watch, int n, int64_t deadline)
+int pl_futex_wait_which(const struct pl_watch *watch, int n, int64_t deadline)
 {
     if (__atomic_load_n(&no_waitv, __ATOMIC_RELAXED))
         return -ENOSYS;
@@ -84,7 +84,13 @@ int pl_futex_wait_any(const struct pl_watch *watch, int n, int64_t deadline)
         pl_futex_forget_waitv();
         return -ENOSYS;
     }
-    return woken_or_timed_out(rc);
+    return (int)rc;
+}
+
+int pl_futex_wait_any(const struct pl_watch *watch, int n, int64_t deadline)
+{
+    int rc = pl_futex_wait_which(watch, n, deadline);
+    return rc == -ENOSYS ? rc : woken_or_timed_out(rc);
 }
 
 int pl_futex_wake(uint32_t *word, int n, bool shared)

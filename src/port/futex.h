@@ -26,6 +26,11 @@ int pl_futex_wait(uint32_t *word, uint32_t seen, bool shared, int64_t deadline);
  * futex_waitv (before 5.16, or refused): then the caller must watch one word and poll the rest. */
 int pl_futex_wait_any(const struct pl_watch *watch, int n, int64_t deadline);
 
+/* The same for n words, with an answer: the index of one that was woken, the highest of those; -EAGAIN: one is not
+ * as seen, and none was woken; -ETIMEDOUT; -EINTR; -ENOSYS as above; -EFAULT and others: it cannot be
+ * done with these words. */
+int pl_futex_wait_which(const struct pl_watch *watch, int n, int64_t deadline);
+
 /* Wakes up to `n` sleepers of the word and returns how many. Safe on an address that is no longer
  * mapped (returns 0). */
 int pl_futex_wake(uint32_t *word, int n, bool shared);

@@ -145,10 +145,12 @@ static void task_sleep(struct pl_parker *parker, struct pl_parked *node, int64_t
     (void)parker;
     struct pl_task *self = pl_self.task;
     struct proxies p = {.n = 0};
+    self->told = false;
     if (arm_all(self, &p, node))
         doze(self, node->word, node->wait, until);
     while (p.n > 0)
         pl_proxy_disarm(&self->loop->proxies, p.list[--p.n]);
+    node->told = self->told;
 }
 
 /* --- waking --- */

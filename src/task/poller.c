@@ -116,8 +116,10 @@ static void tell_waiters(struct pl_loop *loop, int fd, uint32_t events)
     }
 }
 
-static void told_by_proxy(void *task)
+static void told_by_proxy(void *sleeper)
 {
+    struct pl_task *task = sleeper;
+    task->told = true;
     pl_task_ready(task);
 }
 

@@ -53,6 +53,7 @@ struct pl_task {
     struct pl_stack stack;
     struct pl_timer timer; /* the end of its wait, or of its delay */
     bool timed_out;        /* the timer has fired */
+    bool told;             /* by a proxy */
     bool firm;             /* in a wait that requests to stop do not end */
     bool daemon;
     bool counted; /* among the loop's */
