@@ -165,7 +165,8 @@ struct pl_task *pl_task_hold(plait_worker handle)
     struct pl_task *task = handle.slot & TASK_BIT ? record_at(handle) : NULL;
     if (!task)
         return NULL;
-    /* A:task.over, pairs with pl_task_finish: whoever sees that it is over sees its status. */
+    /* A:task.begun, pairs with give_life.
+     * A:task.over, pairs with announce_end: whoever sees that it is over sees its status. */
     uint64_t life = pl_load_acquire(&task->life);
     do {
         if (!is_meant(task, life, handle))

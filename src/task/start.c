@@ -98,7 +98,8 @@ static void reset(struct pl_task *task)
 }
 
 /* 0 or PLAIT_ENOMEM. */
-static int fill(struct pl_task *task, plait_function *fn, void *arg, const plait_options *o)
+static int fill(struct pl_task *task, plait_function *fn, void *arg, const plait_options *o,
+                int64_t when)
 {
     reset(task);
     task->function = fn;
@@ -106,7 +107,7 @@ static int fill(struct pl_task *task, plait_function *fn, void *arg, const plait
     task->parent = pl_task_self();
     task->began = pl_now_about();
     task->stack = (struct pl_stack){.size = o->stack_size};
-    task->timer.when = o->delay > 0 ? plait_now() + o->delay : 0;
+    task->timer.when = when;
     int rc = fill_argument(task, arg, o->arg_size);
     if (rc == 0 && o->name && !(task->name = copy_name(o->name)))
         rc = PLAIT_ENOMEM;
@@ -126,12 +127,12 @@ static void give_life(struct pl_task *task, struct pl_loop *loop, const plait_op
 }
 
 static int take_filled(struct pl_task **ret, struct pl_loop *loop, plait_function *fn, void *arg,
-                       const plait_options *o)
+                       const plait_options *o, int64_t when)
 {
     struct pl_task *task = pl_record_take(loop);
     if (!task)
         return PLAIT_ENOMEM;
-    int rc = fill(task, fn, arg, o);
+    int rc = fill(task, fn, arg, o, when);
     if (rc < 0)
         pl_record_give(loop, task);
     *ret = task;
@@ -140,13 +141,14 @@ static int take_filled(struct pl_task **ret, struct pl_loop *loop, plait_functio
 
 /* --- here and elsewhere --- */
 
-static int start_here(plait_worker *ret, plait_function *fn, void *arg, const plait_options *o)
+static int start_here(plait_worker *ret, plait_function *fn, void *arg, const plait_options *o,
+                      int64_t when)
 {
     struct pl_loop *loop;
     struct pl_task *task = NULL;
     int rc = pl_loop_need(&loop);
     if (rc == 0)
-        rc = take_filled(&task, loop, fn, arg, o);
+        rc = take_filled(&task, loop, fn, arg, o, when);
     if (rc < 0)
         return rc;
     give_life(task, loop, o);
@@ -164,12 +166,13 @@ static int check_host(plait_worker host)
     return pl_load_relaxed(&slot->pid) == pl_load_relaxed(&pl_self.thread->pid) ? 0 : PLAIT_EINVAL;
 }
 
-static int start_there(plait_worker *ret, plait_function *fn, void *arg, const plait_options *o)
+static int start_there(plait_worker *ret, plait_function *fn, void *arg, const plait_options *o,
+                       int64_t when)
 {
     struct pl_task *task = NULL;
     int rc = check_host(o->loop);
     if (rc == 0)
-        rc = take_filled(&task, NULL, fn, arg, o);
+        rc = take_filled(&task, NULL, fn, arg, o, when);
     if (rc < 0)
         return rc;
     struct pl_loop *loop = pl_loops_lock(o->loop.slot);
@@ -188,39 +191,50 @@ static int start_there(plait_worker *ret, plait_function *fn, void *arg, const p
     return PLAIT_ESTALE;
 }
 
-int pl_task_start(plait_worker *ret, plait_function *fn, void *arg, const plait_options *o)
+/* `when` is the instant at which it begins; 0: now. */
+static int start_at(plait_worker *ret, plait_function *fn, void *arg, const plait_options *o,
+                    int64_t when)
 {
-    int rc = o->delay < 0 ? PLAIT_EINVAL : o->delay > PLAIT_TIMEOUT_MAX ? PLAIT_EOVERFLOW : 0;
-    if (rc == 0)
-        rc = pl_thread_known();
+    int rc = pl_thread_known();
     if (rc < 0)
         return rc;
     bool here = o->loop.slot == 0 || plait_same(o->loop, pl_worker_of(pl_self.thread));
-    return here ? start_here(ret, fn, arg, o) : start_there(ret, fn, arg, o);
+    return here ? start_here(ret, fn, arg, o, when) : start_there(ret, fn, arg, o, when);
+}
+
+int pl_task_start(plait_worker *ret, plait_function *fn, void *arg, const plait_options *o)
+{
+    if (o->delay < 0)
+        return PLAIT_EINVAL;
+    if (o->delay > PLAIT_TIMEOUT_MAX)
+        return PLAIT_EOVERFLOW;
+    return start_at(ret, fn, arg, o, o->delay > 0 ? plait_now() + o->delay : 0);
 }
 
 /* --- calls --- */
 
+int plait_call_at(plait_worker *ret, plait_worker loop, int64_t when, plait_function *fn, void *arg)
+{
+    plait_worker unwanted;
+    if (!fn || when < 0)
+        return PLAIT_EINVAL;
+    plait_options o = {.loop = loop, .daemon = when > 0, .detach = !ret};
+    return start_at(ret ? ret : &unwanted, fn, arg, &o, when);
+}
+
 int plait_call_later(plait_worker *ret, plait_worker loop, int64_t delay, plait_function *fn,
                      void *arg)
 {
-    plait_worker unwanted;
-    return plait_start(
-        ret ? ret : &unwanted, PLAIT_TASK, fn, arg,
-        &(plait_options){.loop = loop, .delay = delay, .daemon = delay > 0, .detach = !ret});
+    if (delay < 0)
+        return PLAIT_EINVAL;
+    if (delay > PLAIT_TIMEOUT_MAX)
+        return PLAIT_EOVERFLOW;
+    return plait_call_at(ret, loop, delay > 0 ? plait_now() + delay : 0, fn, arg);
 }
 
 int plait_call_soon(plait_worker *ret, plait_worker loop, plait_function *fn, void *arg)
 {
-    return plait_call_later(ret, loop, 0, fn, arg);
-}
-
-int plait_call_at(plait_worker *ret, plait_worker loop, int64_t when, plait_function *fn, void *arg)
-{
-    if (when < 0)
-        return PLAIT_EINVAL;
-    int64_t now = plait_now();
-    return plait_call_later(ret, loop, when > now ? when - now : 0, fn, arg);
+    return plait_call_at(ret, loop, 0, fn, arg);
 }
 
 plait_worker plait_loop(void)
