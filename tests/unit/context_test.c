@@ -77,6 +77,7 @@ static int begin_all(void **state)
 static int end_all(void **state)
 {
     (void)state;
+    pl_context_drop(&self);
     pl_stacks_end(&stacks);
     return 0;
 }
@@ -412,6 +413,20 @@ static void a_flow_never_entered_can_be_dropped(void **state)
     assert_int_equal(f.steps, 0);
 }
 
+static void the_threads_own_flow_can_be_adopted_again(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        struct flow f;
+        pl_context_drop(&self);
+        pl_context_adopt(&self);
+        start(&f, count_steps, 0);
+        enter(&f);
+        finish(&f);
+        assert_int_equal(f.steps, ROUNDS);
+    }
+}
+
 /* --- what debuggers see --- */
 
 /* Where gdb stops; names that the backtrace is searched for. */
@@ -502,6 +517,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_stack_serves_flow_after_flow),
         cmocka_unit_test(a_flow_can_be_dropped_before_its_end),
         cmocka_unit_test(a_flow_never_entered_can_be_dropped),
+        cmocka_unit_test(the_threads_own_flow_can_be_adopted_again),
 #ifndef CONTEXT_TEST_ALONE
         cmocka_unit_test(a_backtrace_ends_at_the_flows_entry),
 #endif
