@@ -128,6 +128,7 @@ void pl_context_make(struct pl_context *c, void *low, size_t size, void (*entry)
 #endif
 #ifdef PL_CONTEXT_TSAN
     c->fiber = __tsan_create_fiber(0);
+    c->is_threads = 0;
 #endif
     uintptr_t top = ((uintptr_t)low + size - sizeof(struct first)) & ~(uintptr_t)15;
     struct first *first = (void *)top;
@@ -150,13 +151,15 @@ void pl_context_adopt(struct pl_context *c)
 #endif
 #ifdef PL_CONTEXT_TSAN
     c->fiber = __tsan_get_current_fiber();
+    c->is_threads = 1;
 #endif
 }
 
 void pl_context_drop(struct pl_context *c)
 {
 #ifdef PL_CONTEXT_TSAN
-    __tsan_destroy_fiber(c->fiber);
+    if (!c->is_threads && c->fiber)
+        __tsan_destroy_fiber(c->fiber);
 #endif
     memset(c, 0, sizeof *c);
 }

@@ -77,6 +77,7 @@ static int begin_all(void **state)
 static int end_all(void **state)
 {
     (void)state;
+    pl_context_drop(&self);
     pl_stacks_end(&stacks);
     return 0;
 }
@@ -371,14 +372,31 @@ static void a_stack_serves_flow_after_flow(void **state)
     }
 }
 
+__attribute__((noinline)) static int wait_deep(struct flow *f, int n)
+{
+    volatile char frame[64];
+    frame[n % 64] = 1;
+    if (n == 0)
+        back(f);
+    else
+        wait_deep(f, n - 1);
+    return frame[n % 64];
+}
+
+static void stop_deep(struct flow *f)
+{
+    wait_deep(f, 20);
+}
+
+/* So often that a sanitizer which took them for calls of one flow would run out of memory for its own stack. */
 static void a_flow_can_be_dropped_before_its_end(void **state)
 {
     (void)state;
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < 10000; i++) {
         struct flow f;
-        start(&f, i % 2 ? count_steps : dive, 0);
+        start(&f, i % 3 == 0 ? dive : i % 3 == 1 ? stop_deep : count_steps, 0);
         enter(&f);
-        if (i % 3)
+        if (i % 3 == 2)
             enter(&f);
         pl_context_drop(&f.context);
         pl_stack_give(&stacks, &f.stack);
@@ -393,6 +411,20 @@ static void a_flow_never_entered_can_be_dropped(void **state)
     pl_context_drop(&f.context);
     pl_stack_give(&stacks, &f.stack);
     assert_int_equal(f.steps, 0);
+}
+
+static void the_threads_own_flow_can_be_adopted_again(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        struct flow f;
+        pl_context_drop(&self);
+        pl_context_adopt(&self);
+        start(&f, count_steps, 0);
+        enter(&f);
+        finish(&f);
+        assert_int_equal(f.steps, ROUNDS);
+    }
 }
 
 /* --- what debuggers see --- */
@@ -485,6 +517,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_stack_serves_flow_after_flow),
         cmocka_unit_test(a_flow_can_be_dropped_before_its_end),
         cmocka_unit_test(a_flow_never_entered_can_be_dropped),
+        cmocka_unit_test(the_threads_own_flow_can_be_adopted_again),
 #ifndef CONTEXT_TEST_ALONE
         cmocka_unit_test(a_backtrace_ends_at_the_flows_entry),
 #endif
