@@ -110,7 +110,8 @@ static int grow(uint32_t head, uint32_t have, uint32_t run)
         pl_run_zero(head + have, run - have);
         pl_run_make_tails(head, head + have, run - have);
     }
-    int rc = let_go(head, pl_state(PL_CHUNK_LARGE, 0, have, pl_self.thread_id), got ? run : have, true);
+    int rc =
+        let_go(head, pl_state(PL_CHUNK_LARGE, 0, have, pl_self.thread_id), got ? run : have, true);
     return rc < 0 || got ? rc : PLAIT_ENOMEM;
 }
 
@@ -123,7 +124,8 @@ int pl_large_resize(uint32_t head, uint64_t state, size_t size)
     if (run == have)
         return 0;
     uint32_t named = run < have ? (uint32_t)run : have;
-    if (!pl_cas_acq_rel(pl_state_at(head), &state, pl_state(PL_CHUNK_LARGE, 0, named, pl_self.thread_id)))
+    if (!pl_cas_acq_rel(pl_state_at(head), &state,
+                        pl_state(PL_CHUNK_LARGE, 0, named, pl_self.thread_id)))
         return is_block(state) ? PLAIT_ENOMEM : PLAIT_EFREED;
     return run < have ? shrink(head, (uint32_t)run) : grow(head, have, (uint32_t)run);
 }

@@ -112,7 +112,8 @@ static void link_out(uint32_t chunk, unsigned class)
 /* SLAB(me) -> FREE or VOID. Not in a ring any more. */
 static void put(uint32_t chunk)
 {
-    pl_store_release(pl_state_at(chunk), pl_state(PL_CHUNK_CLAIMED, PL_MARK_USED, 0, pl_self.thread_id));
+    pl_store_release(pl_state_at(chunk),
+                     pl_state(PL_CHUNK_CLAIMED, PL_MARK_USED, 0, pl_self.thread_id));
     pl_run_put(chunk, true);
 }
 
@@ -375,7 +376,8 @@ bool pl_slab_valid_own(unsigned class, uint32_t *ret_chunks)
     do {
         struct pl_chunk *record = pl_record_at(chunk);
         uint32_t used = 0;
-        if (pl_load_relaxed(pl_state_at(chunk)) != pl_state(PL_CHUNK_SLAB, class, 0, pl_self.thread_id) ||
+        if (pl_load_relaxed(pl_state_at(chunk)) !=
+                pl_state(PL_CHUNK_SLAB, class, 0, pl_self.thread_id) ||
             pl_record_at(record->next)->prev != chunk || pl_load_relaxed(&record->pending))
             return false;
         for (uint32_t w = 0; w < pl_classes[class].words; w++)

@@ -30,13 +30,13 @@ struct pl_self {
     const void *site;         /* where in the program, for calls within plait; NULL: unknown */
 
     /* The thread's. */
-    uint32_t thread_id;       /* `id` of the thread itself: who owns memory, who recovers. 0: none yet */
-    struct pl_slot *thread;   /* and its entry */
-    struct pl_parker *parker; /* how workers of this thread sleep; NULL: as a thread does */
-    uint32_t spin_budget;     /* pauses worth spending before sleeping; learned, see park/spin.c */
-    uint32_t woke;            /* it has woken a sleeper since its last wait for an answer */
-    uint8_t spins_missed;     /* how it went lately with long spins; see park/spin.c */
-    uint8_t spins_skip;       /* so many times not to try one again */
+    uint32_t thread_id; /* `id` of the thread itself: who owns memory, who recovers. 0: none yet */
+    struct pl_slot *thread;    /* and its entry */
+    struct pl_parker *parker;  /* how workers of this thread sleep; NULL: as a thread does */
+    uint32_t spin_budget;      /* pauses worth spending before sleeping; learned, see park/spin.c */
+    uint32_t woke;             /* it has woken a sleeper since its last wait for an answer */
+    uint8_t spins_missed;      /* how it went lately with long spins; see park/spin.c */
+    uint8_t spins_skip;        /* so many times not to try one again */
     uint32_t heap[PL_CLASSES]; /* allocator: this worker's current chunk of each class, 0 none */
 };
 

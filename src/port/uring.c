@@ -65,7 +65,8 @@ static bool knows_futex(int fd)
 static char *map(int fd, size_t size, uint64_t offset)
 {
     int saved = errno;
-    char *got = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, (off_t)offset);
+    char *got =
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, (off_t)offset);
     if (got != MAP_FAILED && madvise(got, size, MADV_DONTFORK) < 0) {
         munmap(got, size);
         got = MAP_FAILED;
@@ -123,7 +124,8 @@ int pl_uring_open(struct pl_uring *ring, uint32_t n, uint32_t results, int bell)
     p.flags = FLAGS;
     p.cq_entries = results;
     ring->fd = (int)call(SYS_io_uring_setup, (long)n, &p, 0, 0);
-    if (ring->fd >= 0) /* close-on-exec is the kernel's default for rings, but not for copies made below */
+    if (ring->fd >=
+        0) /* close-on-exec is the kernel's default for rings, but not for copies made below */
         ring->fd = pl_descriptor_above_streams(ring->fd);
     int rc = ring->fd < 0 ? ring->fd : prepare(ring, &p, bell);
     if (rc == 0)

@@ -11,11 +11,12 @@
 
 struct pl_uring {
     int fd;
-    char *rings, *entries; /* mapped: both rings' heads, tails and results; what is to be submitted */
+    char *rings,
+        *entries; /* mapped: both rings' heads, tails and results; what is to be submitted */
     size_t rings_size, entries_size;
-    uint32_t *head, *tail, *flags;          /* submission: the kernel writes head and flags */
-    uint32_t *done_head, *done_tail;        /* completion: the kernel writes the tail */
-    char *done;                             /* results */
+    uint32_t *head, *tail, *flags;            /* submission: the kernel writes head and flags */
+    uint32_t *done_head, *done_tail;          /* completion: the kernel writes the tail */
+    char *done;                               /* results */
     uint32_t mask, done_mask, n, unsubmitted; /* sizes; entries written since the last enter */
 };
 

@@ -130,7 +130,8 @@ void pl_heard_ring(const struct pl_heard_box *box)
     uint64_t one = 1;
     int saved = errno;
     ssize_t written = write(box->bell, &one, sizeof one);
-    (void)written; /* it can only fail when it has been rung 2^64 - 1 times: then it is heard, too */
+    (void)
+        written; /* it can only fail when it has been rung 2^64 - 1 times: then it is heard, too */
     errno = saved;
 }
 

@@ -11,14 +11,9 @@
 
 static int state_of(const struct pl_task *task)
 {
-    switch (task->state) {
-    case PL_TASK_NEW:
+    if (!task->started)
         return PLAIT_STATE_NEW;
-    case PL_TASK_PARKED:
-        return PLAIT_STATE_BLOCKED;
-    default:
-        return PLAIT_STATE_RUNNING;
-    }
+    return task->state == PL_TASK_PARKED ? PLAIT_STATE_BLOCKED : PLAIT_STATE_RUNNING;
 }
 
 static void describe(const struct pl_task *task, plait_task_info *ret)

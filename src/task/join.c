@@ -174,9 +174,9 @@ static int state_of(const struct pl_task *task)
 {
     if (!(pl_load_acquire(&task->life) & PL_TASK_LIVE))
         return PLAIT_STATE_ENDED;
-    switch (pl_load_relaxed(&task->state)) {
-    case PL_TASK_NEW:
+    if (!pl_load_relaxed(&task->started))
         return PLAIT_STATE_NEW;
+    switch (pl_load_relaxed(&task->state)) {
     case PL_TASK_PARKED:
         return PLAIT_STATE_BLOCKED;
     case PL_TASK_ENDED:

@@ -414,7 +414,7 @@ bool pl_task_is_asked(struct pl_task *task)
 
 static void become(struct pl_task *task)
 {
-    task->started = true;
+    pl_store_relaxed(&task->started, true);
     pl_store_relaxed(&task->state, (uint32_t)PL_TASK_RUNNING);
     pl_self.id = task->id;
     pl_self.quick = task->quick;

@@ -47,7 +47,7 @@ enum state {
 };
 
 struct pl_proxied {
-    struct pl_heard heard;          /* first: who frees that frees all. With the word, and what was seen */
+    struct pl_heard heard; /* first: who frees that frees all. With the word, and what was seen */
     struct pl_proxied *next, *prev; /* in a queue */
     struct pl_proxied *next_known, *prev_known;
     void *sleeper;

@@ -19,8 +19,8 @@ struct pl_proxy_queue {
 
 /* Those of one loop. Zeroed: nothing is watched yet. */
 struct pl_proxies {
-    bool begun; /* there is a bell */
-    int bell;   /* eventfd */
+    bool begun;                 /* there is a bell */
+    int bell;                   /* eventfd */
     bool has_ring, ring_is_bad; /* bad: what is in it stays, nothing new goes in */
     struct pl_uring ring;
     bool ears_have_news;

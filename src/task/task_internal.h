@@ -58,7 +58,7 @@ struct pl_task {
     bool daemon;
     bool counted; /* among the loop's */
     bool owns_argument;
-    bool started; /* its function has been called */
+    bool started; /* it has had its first turn; atomic for lookers */
 
     plait_function *function;
     void *argument;
