@@ -1099,16 +1099,17 @@ static void without_descriptors_it_says_so(void **state)
 
 static int many_at_once(void *arg)
 {
-    enum { N = 50000 };
-    static plait_worker w[N];
+    enum { MOST = 50000 };
+    static plait_worker w[MOST];
+    int n = t_is_sanitized() ? 2000 : MOST; /* TSan bears 8,000 flows at once */
     plait_event go = {0};
     (void)arg;
-    for (int i = 0; i < N; i++)
+    for (int i = 0; i < n; i++)
         w[i] = start(wait_for_event, &go);
     CHECK_RC(plait_yield(), 0);
-    CHECK_EQ(plait_task_list(NULL, 0), N);
+    CHECK_EQ(plait_task_list(NULL, 0), n);
     plait_event_set(&go);
-    for (int i = 0; i < N; i++)
+    for (int i = 0; i < n; i++)
         CHECK_EQ(join(w[i]), 0);
     return 0;
 }
