@@ -711,6 +711,34 @@ static int64_t cancel_in_hold(void)
     return took;
 }
 
+static int block_more_in_hold(void *unused)
+{
+    int p[2];
+    (void)unused;
+    CHECK(signal(SIGUSR1, count_call) != SIG_ERR);
+    new_pipe(p);
+    pl_poll_hold();
+    change_mask(SIG_BLOCK, SIGUSR1);
+    change_mask(SIG_UNBLOCK, SIGURG); /* nor does this undo the hold */
+    CHECK_EQ(raise(SIGUSR1), 0);
+    CHECK_RC(wait_readable(&p[0], plait_ms(1)), PLAIT_ETIMEDOUT);
+    CHECK_EQ(SEEN(calls), 0);
+    CHECK_EQ(is_blocked(SIGURG), 1);
+    CHECK_EQ(is_blocked(SIGUSR1), 1);
+    pl_poll_let_go();
+    CHECK_EQ(is_blocked(SIGURG), 0);
+    CHECK_EQ(is_blocked(SIGUSR1), 1);
+    change_mask(SIG_UNBLOCK, SIGUSR1);
+    CHECK_EQ(SEEN(calls), 1);
+    return 0;
+}
+
+static void what_is_blocked_meanwhile_stays_blocked_in_the_sleep(void **state)
+{
+    (void)state;
+    CHECK_EQ(t_in_fork(block_more_in_hold, NULL), 0);
+}
+
 static void the_signal_may_stay_blocked_between_waits(void **state)
 {
     (void)state;
@@ -911,6 +939,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_firm_wait_is_not_ended),
         cmocka_unit_test(the_threads_mask_is_as_before),
         cmocka_unit_test(who_blocks_all_signals_is_cancelled_at_once_too),
+        cmocka_unit_test(what_is_blocked_meanwhile_stays_blocked_in_the_sleep),
         cmocka_unit_test(the_signal_may_stay_blocked_between_waits),
         cmocka_unit_test(to_nudge_a_task_is_to_nudge_its_thread),
         cmocka_unit_test(pthread_cancel_does_not_strike_within),
