@@ -204,8 +204,8 @@ const sigset_t *pl_poll_mask(void);
 void pl_poll_renew(void);
 enum { PL_POLL_NAP = 1000 * 1000 * 1000 }; /* ns */
 
-/* Between these the signal stays blocked in this thread, which saves two system calls per enter and
- * leave. The thread's mask as it was at pl_poll_hold is the one to sleep with. */
+/* Between these the signal stays blocked in this thread, which saves one system call of the two that enter
+ * and leave make. The mask is still asked for at each enter: the program may have blocked others meanwhile. */
 void pl_poll_hold(void);
 void pl_poll_let_go(void);
 

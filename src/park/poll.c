@@ -29,7 +29,8 @@
  *     both only as far as SIGURG goes. A forked child lets go of the hold.
  *   - it unblocks the signal: only inside our sleep, from a handler, could it do so where it matters, and there
  *     it is unblocked.
- *   - it changes other bits of its mask: seen at the next enter, or after the hold.
+ *   - it changes other bits of its mask: that is the mask slept with, also in a hold. One that were kept from the hold's
+ *     beginning would let in signals that are blocked since, say for a signalfd.
  *   - it sets the signal to SIG_IGN or SIG_DFL later: nudges are lost until the end of a nap, when the handler
  *     is installed again.
  *   - the sleeper belongs to another user (EPERM), or lies in a pid namespace where its ids are others: naps only.
@@ -88,7 +89,8 @@ static void block(void)
     sigemptyset(&only);
     sigaddset(&only, NUDGE);
     pthread_sigmask(SIG_BLOCK, &only, &here.mask);
-    here.blocked_before = sigismember(&here.mask, NUDGE);
+    if (!here.held)
+        here.blocked_before = sigismember(&here.mask, NUDGE);
     sigdelset(&here.mask, NUDGE);
 }
 
@@ -132,8 +134,7 @@ void pl_poll_enter(struct pl_slot *slot)
 {
     if (!pl_load_relaxed(&installed))
         install();
-    if (!here.held)
-        block();
+    block(); /* also in a hold: the program may have changed its mask, and we must sleep with it */
     pl_store_seq_cst(&slot->in_poll, 1u);
 }
 

@@ -755,6 +755,20 @@ static int be_asleep_but_for_a_thread(void)
     return plait_join(w, NULL, PLAIT_FOREVER);
 }
 
+static int wait_for_descriptor(void *unused)
+{
+    int p[2];
+    (void)unused;
+    CHECK_EQ(pipe(p), 0);
+    return plait_wait_fd(p[0], PLAIT_READABLE, PLAIT_FOREVER);
+}
+
+static int be_asleep_but_for_a_descriptor(void)
+{
+    t_start_one(PLAIT_PROCESS, wait_for_descriptor, NULL);
+    return be_all_asleep();
+}
+
 struct table {
     plait_semaphore side[2];
 };
@@ -796,6 +810,7 @@ static const struct family {
     {"--asleep", be_all_asleep},
     {"--thread", be_asleep_but_for_a_thread},
     {"--play", play},
+    {"--descriptor", be_asleep_but_for_a_descriptor},
 };
 
 /* Reads what comes for so long; how many bytes. */
@@ -857,6 +872,12 @@ static void a_thread_that_is_not_known_might_wake_them(void **state)
     CHECK_EQ(reports_of("--thread", false, plait_ms(800)), 0);
 }
 
+static void what_a_descriptor_belongs_to_might_wake_them(void **state)
+{
+    (void)state;
+    CHECK_EQ(reports_of("--descriptor", false, plait_ms(600)), 0);
+}
+
 static void who_is_just_being_woken_is_not_asleep(void **state)
 {
     (void)state;
@@ -895,6 +916,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_late_look_for_deadlocks_makes_no_nap_long),
         cmocka_unit_test(if_all_sleep_that_is_reported_once),
         cmocka_unit_test(a_thread_that_is_not_known_might_wake_them),
+        cmocka_unit_test(what_a_descriptor_belongs_to_might_wake_them),
         cmocka_unit_test(who_is_just_being_woken_is_not_asleep),
     };
     return cmocka_run_group_tests(tests, start_listening, NULL);

@@ -711,6 +711,34 @@ static int64_t cancel_in_hold(void)
     return took;
 }
 
+static int block_more_in_hold(void *unused)
+{
+    int p[2];
+    (void)unused;
+    CHECK(signal(SIGUSR1, count_call) != SIG_ERR);
+    new_pipe(p);
+    pl_poll_hold();
+    change_mask(SIG_BLOCK, SIGUSR1);
+    change_mask(SIG_UNBLOCK, SIGURG); /* nor does this undo the hold */
+    CHECK_EQ(raise(SIGUSR1), 0);
+    CHECK_RC(wait_readable(&p[0], plait_ms(1)), PLAIT_ETIMEDOUT);
+    CHECK_EQ(SEEN(calls), 0);
+    CHECK_EQ(is_blocked(SIGURG), 1);
+    CHECK_EQ(is_blocked(SIGUSR1), 1);
+    pl_poll_let_go();
+    CHECK_EQ(is_blocked(SIGURG), 0);
+    CHECK_EQ(is_blocked(SIGUSR1), 1);
+    change_mask(SIG_UNBLOCK, SIGUSR1);
+    CHECK_EQ(SEEN(calls), 1);
+    return 0;
+}
+
+static void what_is_blocked_meanwhile_stays_blocked_in_the_sleep(void **state)
+{
+    (void)state;
+    CHECK_EQ(t_in_fork(block_more_in_hold, NULL), 0);
+}
+
 static void the_signal_may_stay_blocked_between_waits(void **state)
 {
     (void)state;
@@ -748,6 +776,55 @@ static void pthread_cancel_does_not_strike_within(void **state)
     CHECK_EQ(t.started, 2);
     CHECK_RC(t.rc, PLAIT_READABLE);
     close_both(p);
+}
+
+struct hosted {
+    int fd;
+    struct pl_slot *task, *thread;
+};
+
+static int wait_beside_a_task(void *arg)
+{
+    struct hosted *h = arg;
+    CHECK_RC(pl_self_known(), 0);
+    h->thread = pl_self.slot;
+    CHECK_RC(pl_slot_enter_task(&h->task, plait_self()), 0);
+    CHECK_EQ(pl_slot_of(h->task->host) == h->thread, 1);
+    CHECK_RC(wait_readable(&h->fd, PLAIT_FOREVER), PLAIT_READABLE);
+    pl_slot_leave_task(h->task, 0);
+    return 0;
+}
+
+static int nudge_a_task(void *unused)
+{
+    (void)unused;
+    struct hosted h = {0};
+    int p[2];
+    struct sigaction own = {.sa_handler = count_call, .sa_flags = SA_RESTART};
+    CHECK_EQ(sigaction(SIGURG, &own, NULL), 0);
+    new_pipe(p);
+    h.fd = p[0];
+    plait_worker w = t_start_one(PLAIT_THREAD, wait_beside_a_task, &h);
+    UNTIL_WAITS(w, PL_WAIT_FD);
+    UNTIL(__atomic_load_n(&h.thread->in_poll, __ATOMIC_SEQ_CST));
+    CHECK_EQ(SEEN(calls), 0);
+    errno = EXDEV;
+    pl_poll_nudge(h.task);
+    CHECK_EQ(errno, EXDEV);
+    UNTIL(SEEN(calls) == 1);
+    pl_poll_nudge(pl_self.slot); /* does not sleep: is sent nothing */
+    CHECK_EQ(SEEN(calls), 1);
+    put_byte(p[1]);
+    CHECK_EQ(t_join_one(w), 0);
+    CHECK_EQ(SEEN(calls), 1);
+    close_both(p);
+    return 0;
+}
+
+static void to_nudge_a_task_is_to_nudge_its_thread(void **state)
+{
+    (void)state;
+    CHECK_EQ(t_in_fork(nudge_a_task, NULL), 0);
 }
 
 /* --- a parker that waits for descriptors itself --- */
@@ -862,7 +939,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_firm_wait_is_not_ended),
         cmocka_unit_test(the_threads_mask_is_as_before),
         cmocka_unit_test(who_blocks_all_signals_is_cancelled_at_once_too),
+        cmocka_unit_test(what_is_blocked_meanwhile_stays_blocked_in_the_sleep),
         cmocka_unit_test(the_signal_may_stay_blocked_between_waits),
+        cmocka_unit_test(to_nudge_a_task_is_to_nudge_its_thread),
         cmocka_unit_test(pthread_cancel_does_not_strike_within),
         cmocka_unit_test(a_loop_is_asked_instead),
 #ifdef PL_STEP_HOOKS
