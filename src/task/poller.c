@@ -11,9 +11,11 @@
  * Events name the descriptor, not an address, and whoever they wake looks for himself. */
 #include "base/atomic.h"
 #include "base/clock.h"
+#include "base/error.h"
 #include "task/task_internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +24,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { EVENTS_MOST = 256 };
+enum { EVENTS_MOST = 256, NUMBERS_MOST = 1 << 24 };
 
 #define DOORBELL UINT64_MAX
 #define PROXIES (UINT64_MAX - 1)
@@ -107,9 +109,11 @@ static void tell_waiters(struct pl_loop *loop, int fd, uint32_t events)
 {
     if (!loop->watches || fd >= loop->watches->n)
         return;
+    /* A registration for one event is used up by any: whoever it was not for makes it anew. */
+    bool all = !loop->watches->fds[fd].kept;
     for (struct waiter *w = loop->watches->fds[fd].waiters; w; w = w->next) {
         uint32_t got = events & (w->events | EPOLLERR | EPOLLHUP);
-        if (!got)
+        if (!got && !all)
             continue;
         w->got |= got;
         pl_task_ready(w->task);
@@ -123,27 +127,35 @@ static void told_by_proxy(void *sleeper)
     pl_task_ready(task);
 }
 
-/* epoll_wait to the nanosecond, if the kernel can. */
-static int ask_kernel(const struct pl_loop *loop, struct epoll_event *events, int64_t deadline)
+/* epoll_pwait to the nanosecond, if the kernel can. */
+static int wait_events(const struct pl_loop *loop, struct epoll_event *events, int64_t time)
 {
     static bool no_pwait2; /* atomic */
-    if (deadline == 0 || deadline == PL_NEVER)
-        return epoll_pwait(loop->epoll, events, EVENTS_MOST, deadline == 0 ? 0 : -1,
-                           pl_poll_mask());
-    int64_t left = deadline - plait_now();
-    if (left < 0)
-        left = 0;
     if (!__atomic_load_n(&no_pwait2, __ATOMIC_RELAXED)) {
-        struct timespec ts = pl_timespec(left);
+        struct timespec ts = pl_timespec(time);
         int n = (int)syscall(SYS_epoll_pwait2, loop->epoll, events, EVENTS_MOST, &ts,
                              pl_poll_mask(), sizeof(uint64_t));
         if (n >= 0 || errno != ENOSYS)
             return n;
         __atomic_store_n(&no_pwait2, true, __ATOMIC_RELAXED);
     }
-    int64_t ms = (left + 999999) / 1000000;
-    return epoll_pwait(loop->epoll, events, EVENTS_MOST, ms > INT32_MAX ? INT32_MAX : (int)ms,
+    return epoll_pwait(loop->epoll, events, EVENTS_MOST, (int)((time + 999999) / 1000000),
                        pl_poll_mask());
+}
+
+/* Sleeps for a nap at most: should a nudge be lost, the loop looks around then. */
+static int ask_kernel(const struct pl_loop *loop, struct epoll_event *events, int64_t deadline)
+{
+    int64_t left = PL_POLL_NAP;
+    if (deadline == 0)
+        return epoll_wait(loop->epoll, events, EVENTS_MOST, 0);
+    if (deadline != PL_NEVER)
+        left = deadline - plait_now();
+    left = left < 0 ? 0 : left < PL_POLL_NAP ? left : PL_POLL_NAP;
+    int n = wait_events(loop, events, left);
+    if (n == 0 && left == PL_POLL_NAP)
+        pl_poll_renew();
+    return n;
 }
 
 static void watch_proxies(struct pl_loop *loop)
@@ -172,7 +184,9 @@ static bool has_room(struct pl_loop *loop, int fd)
 {
     if (loop->watches && fd < loop->watches->n)
         return true;
-    int n = fd < 64 ? 128 : 2 * fd, had = loop->watches ? loop->watches->n : 0;
+    if (fd >= NUMBERS_MOST || fcntl(fd, F_GETFD) < 0)
+        return false;
+    int n = fd < 64 ? 128 : fd + fd / 2, had = loop->watches ? loop->watches->n : 0;
     struct pl_watch_table *grown =
         realloc(loop->watches, sizeof *grown + (size_t)n * sizeof grown->fds[0]);
     if (!grown)
@@ -249,9 +263,11 @@ static int ask_directly(int fd, uint32_t events)
     return asked.revents & POLLNVAL ? PLAIT_EBADF : n == 0 ? 0 : asked.revents;
 }
 
+/* The kernel's limit on watched descriptors is one on memory; what cannot be watched, like a file, is always ready and has
+ * not come here. */
 static int arm_error(int rc)
 {
-    return rc == -EBADF ? PLAIT_EBADF : PLAIT_ENOMEM;
+    return rc == -ENOSPC || rc == -EPERM ? PLAIT_ENOMEM : pl_error_from_errno(-rc);
 }
 
 static int wait_for(struct pl_loop *loop, int fd, uint32_t events, struct pl_wait *wait)
@@ -299,7 +315,9 @@ int pl_poller_wait_fd(struct pl_parker *parker, int fd, uint32_t events, struct 
 {
     struct pl_loop *loop = (struct pl_loop *)parker;
     int saved = errno;
-    int rc = fd < 0 ? PLAIT_EBADF : !has_room(loop, fd) ? PLAIT_ENOMEM : 0;
+    int rc = fd < 0 ? PLAIT_EBADF : 0;
+    if (rc == 0 && !has_room(loop, fd)) /* a number that is none may be as large as it likes */
+        rc = fcntl(fd, F_GETFD) < 0 ? PLAIT_EBADF : PLAIT_ENOMEM;
     if (rc == 0)
         rc = watch && wait->deadline != 0 ? wait_kept(loop, fd, events, wait, watch)
                                           : wait_for(loop, fd, events, wait);

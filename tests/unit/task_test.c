@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -1014,6 +1015,111 @@ static void a_thread_without_a_loop_takes_none(void **state)
     assert_int_equal(end.status, PLAIT_ESTALE);
 }
 
+/* --- descriptors --- */
+
+struct end {
+    int fd, events, rc;
+};
+
+static int wait_for_end_of(void *arg)
+{
+    struct end *end = arg;
+    end->rc = plait_wait_fd(end->fd, end->events, PLAIT_FOREVER);
+    return 0;
+}
+
+static void fill(int fd)
+{
+    static char block[65536];
+    while (write(fd, block, sizeof block) > 0)
+        ;
+}
+
+static void drain(int fd)
+{
+    static char block[65536];
+    while (read(fd, block, sizeof block) > 0)
+        ;
+}
+
+static int reader_and_writer(void *arg)
+{
+    int s[2];
+    (void)arg;
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, s) == 0);
+    for (int writer_first = 0; writer_first < 2; writer_first++) {
+        fill(s[0]);
+        struct end ends[2] = {{s[0], PLAIT_READABLE, 0}, {s[0], PLAIT_WRITABLE, 0}};
+        plait_worker a = start(wait_for_end_of, &ends[writer_first]);
+        plait_worker b = start(wait_for_end_of, &ends[!writer_first]);
+        CHECK_RC(plait_sleep(plait_ms(5)), 0);
+        CHECK(write(s[1], "x", 1) == 1);
+        CHECK_RC(plait_sleep(plait_ms(5)), 0);
+        CHECK_RC(ends[0].rc, PLAIT_READABLE);
+        CHECK_RC(ends[1].rc, 0); /* it waits still */
+        drain(s[1]);
+        join(a);
+        join(b);
+        CHECK_RC(ends[1].rc, PLAIT_WRITABLE);
+        drain(s[0]);
+    }
+    close(s[0]);
+    close(s[1]);
+    return 0;
+}
+
+static void a_reader_and_a_writer_of_one_descriptor_are_both_told(void **state)
+{
+    (void)state;
+    run(reader_and_writer);
+}
+
+static int reused_numbers(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 100; i++) { /* the same number each time, never told to the loop */
+        int p[2];
+        CHECK(pipe(p) == 0);
+        struct end end = {p[0], PLAIT_READABLE, 0};
+        plait_worker w = start(wait_for_end_of, &end);
+        CHECK_RC(plait_yield(), 0);
+        CHECK(write(p[1], "x", 1) == 1);
+        join(w);
+        CHECK_RC(end.rc, PLAIT_READABLE);
+        close(p[0]);
+        close(p[1]);
+    }
+    return 0;
+}
+
+static void numbers_of_descriptors_may_be_used_again(void **state)
+{
+    (void)state;
+    run(reused_numbers);
+}
+
+static int bad_descriptors(void *arg)
+{
+    int p[2];
+    (void)arg;
+    CHECK(pipe(p) == 0);
+    close(p[0]);
+    close(p[1]);
+    CHECK_RC(plait_wait_fd(p[0], PLAIT_READABLE, plait_ms(5)), PLAIT_EBADF);
+    CHECK_RC(plait_wait_fd(-1, PLAIT_READABLE, plait_ms(5)), PLAIT_EBADF);
+    CHECK_RC(plait_wait_fd(INT32_MAX, PLAIT_READABLE, plait_ms(5)), PLAIT_EBADF);
+    int file = open("/proc/self/exe", O_RDONLY);
+    CHECK_RC(plait_wait_fd(file, PLAIT_READABLE, plait_ms(5)), PLAIT_READABLE);
+    close(file);
+    return 0;
+}
+
+static void bad_descriptors_are_told_and_files_are_always_ready(void **state)
+{
+    (void)state;
+    run(bad_descriptors);
+}
+
 /* --- forks and limits --- */
 
 static int in_the_child(void *arg)
@@ -1176,6 +1282,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_tree_shows_who_started_whom_and_what_they_wait_for),
         cmocka_unit_test(other_threads_send_tasks_to_a_loop),
         cmocka_unit_test(a_thread_without_a_loop_takes_none),
+        cmocka_unit_test(a_reader_and_a_writer_of_one_descriptor_are_both_told),
+        cmocka_unit_test(numbers_of_descriptors_may_be_used_again),
+        cmocka_unit_test(bad_descriptors_are_told_and_files_are_always_ready),
         cmocka_unit_test(a_forked_child_has_none_of_its_parents_tasks),
         cmocka_unit_test(a_process_started_by_a_task_has_a_large_stack),
         cmocka_unit_test(without_descriptors_it_says_so),
