@@ -77,7 +77,7 @@ def scale_for(values, start, end):
     return Scale(0, high * 1.05, start, end, False)
 
 
-def bars(case, rows, notes):
+def bars(title, rows, notes):
     """rows: (subject, role, median, least, most)."""
     rows = sorted(rows, key=lambda row: row[2])
     scale = scale_for([row[3] for row in rows] + [row[4] for row in rows], 220, WIDTH - 90)
@@ -89,7 +89,7 @@ def bars(case, rows, notes):
     for i, row in enumerate(rows):
         parts += bar(top + 28 * i, row, scale)
     kind = "logarithmic scale" if scale.logarithmic else "linear scale"
-    title = f"{case}: ns per operation, less is better ({kind})"
+    title = f"{title}, less is better ({kind})"
     return document(bottom + 34 + 14 * len(notes), title, notes, parts)
 
 
@@ -105,7 +105,7 @@ def bar(y, row, scale):
     ]
 
 
-def curve(case, lines, notes):
+def curve(title, lines, notes):
     """lines: {subject: {x: y}}, both axes logarithmic."""
     left, right, top, bottom = 70, WIDTH - 190, 48, 348
     xs = sorted({x for points in lines.values() for x in points})
@@ -125,7 +125,7 @@ def curve(case, lines, notes):
         parts += path(points, across, up, colour)
         label = text(right + 12, labels[name] + 4, name)
         parts.append(label.replace("<text", f'<text style="fill:{colour}"'))
-    title = f"{case}: ns per operation, less is better (logarithmic scales)"
+    title = f"{title}, less is better (logarithmic scales)"
     return document(bottom + 40 + 14 * len(notes), title, notes, parts)
 
 

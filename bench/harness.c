@@ -22,11 +22,21 @@ void bench_fail(const char *what)
 
 /* --- time --- */
 
-int64_t bench_now(void)
+static int64_t nanoseconds(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+int64_t bench_now(void)
+{
+    return nanoseconds(CLOCK_MONOTONIC);
+}
+
+int64_t bench_worked(void)
+{
+    return nanoseconds(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 int64_t bench_budget(void)
@@ -70,6 +80,18 @@ void *bench_private(size_t size)
     void *p = aligned_alloc(128, rounded);
     bench_check(p, "no memory");
     return memset(p, 0, rounded);
+}
+
+long bench_resident(int pid)
+{
+    char path[64] = "/proc/self/statm";
+    long pages = 0;
+    if (pid != 0)
+        snprintf(path, sizeof path, "/proc/%d/statm", pid);
+    FILE *file = fopen(path, "r");
+    bench_check(file && fscanf(file, "%*d %ld", &pages) == 1, "no statm");
+    fclose(file);
+    return pages * sysconf(_SC_PAGESIZE);
 }
 
 /* --- workers that start together --- */
@@ -170,6 +192,27 @@ void bench_be_threaded(void)
 
 /* --- the command line --- */
 
+static struct figure {
+    const char *suffix, *unit;
+    double value;
+} others[4];
+
+static int n_others;
+
+void bench_also(const char *suffix, double value, const char *unit)
+{
+    bench_check(n_others < 4, "too many figures");
+    others[n_others++] = (struct figure){suffix, unit, value};
+}
+
+static void print_others(const struct bench_subject *s)
+{
+    size_t stem = strcspn(s->name, "/");
+    for (int i = 0; i < n_others; i++)
+        printf("%.*s_%s%s\t%s\t%.2f\t%s\n", (int)stem, s->name, others[i].suffix, s->name + stem,
+               s->subject, others[i].value, others[i].unit);
+}
+
 static void list(const struct bench_subject *table)
 {
     for (const struct bench_subject *s = table; s->name; s++)
@@ -189,6 +232,7 @@ int bench_main(int argc, char **argv, const struct bench_subject *table)
         if (strcmp(s->name, argv[1]) != 0 || strcmp(s->subject, argv[2]) != 0)
             continue;
         printf("%s\t%s\t%.2f\n", s->name, s->subject, s->run(s));
+        print_others(s);
         fflush(stdout);
         return 0;
     }

@@ -2,7 +2,9 @@
  *
  * A program measures one or more cases for one or more subjects. Without arguments it lists them,
  * "case<TAB>subject<TAB>plait|peer|info" per line; with a case and a subject it makes one run and
- * prints "case<TAB>subject<TAB>nanoseconds per operation". bench/run does the rest.
+ * prints "case<TAB>subject<TAB>nanoseconds per operation". A run that also learns something else, such as
+ * memory, prints more such lines, of cases named after its own; a fourth column is the unit if that is not
+ * ns. bench/run does the rest.
  *
  * The shapes of loops (lock_shape.h and so on) are always_inline and take the operations as
  * constant function pointers: each subject gets the same loop with its own direct calls in it. */
@@ -37,6 +39,10 @@ struct bench_subject {
 /* The whole main. The table ends with a NULL name. */
 int bench_main(int argc, char **argv, const struct bench_subject *table);
 
+/* One more figure of this run, less being better: of "case_suffix", or "curve_suffix/8". The unit is
+ * "ns" or "B" (bytes). At most 4; the texts are constant. */
+void bench_also(const char *suffix, double value, const char *unit);
+
 /* Ends the run with a message on standard error and status 1. */
 void bench_fail(const char *what) __attribute__((noreturn, cold));
 
@@ -47,6 +53,7 @@ static inline void bench_check(bool ok, const char *what)
 }
 
 int64_t bench_now(void);    /* monotonic nanoseconds */
+int64_t bench_worked(void); /* nanoseconds of processor time that this process has used */
 int64_t bench_budget(void); /* nanoseconds that a run should take: BENCH_MS or 200 ms */
 
 /* Finds an n for which measure(arg, n) takes about bench_budget, and returns the time per n.
@@ -58,6 +65,9 @@ void *bench_shared(size_t size);
 
 /* Memory of this process on cache lines of its own; zeroed, never freed. */
 void *bench_private(size_t size);
+
+/* Bytes of memory that the process has resident; 0: this one. */
+long bench_resident(int pid);
 
 /* Runs body(arg, 0) ... body(arg, n - 1) at once, in threads or in forked processes (number 0 is
  * the caller), and returns the nanoseconds from the common start to the last one's end. */

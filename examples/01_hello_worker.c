@@ -1,11 +1,13 @@
-/* A worker: started, named, given an argument, joined. One word makes it a thread or a process.
+/* A worker: started, named, given an argument, joined. One word makes it a thread, a process
+ * or a task.
  *
  * Try:  01_hello_worker thread
  *       01_hello_worker process
+ *       01_hello_worker task
  *
  * A process does not see main's variables: what it is given must lie in the arena (plait_alloc,
- * plait_strdup), or be copied for it (.arg_size). A thread may be given any pointer, so code that
- * obeys the rule for processes works for both. */
+ * plait_strdup), or be copied for it (.arg_size). A thread or a task may be given any pointer, so
+ * code that obeys the rule for processes works for all. The task runs while main waits in plait_join. */
 #include <plait/plait.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,9 +30,16 @@ static int failed(const char *what, int code)
     return 1;
 }
 
+static int kind_named(const char *name)
+{
+    return strcmp(name, "process") == 0 ? PLAIT_PROCESS
+           : strcmp(name, "task") == 0  ? PLAIT_TASK
+                                        : PLAIT_THREAD;
+}
+
 int main(int argc, char **argv)
 {
-    int kind = argc > 1 && strcmp(argv[1], "process") == 0 ? PLAIT_PROCESS : PLAIT_THREAD;
+    int kind = kind_named(argc > 1 ? argv[1] : "thread");
     plait_worker worker;
     plait_blame end;
 

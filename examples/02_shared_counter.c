@@ -2,13 +2,14 @@
  *
  * Try:  02_shared_counter thread
  *       02_shared_counter process
+ *       02_shared_counter task
  *
- * The lock is a part of what it guards and lies in the arena with it, so it serves threads and
- * processes alike. Without it two workers read the same sum, and one of the two additions is lost. */
+ * The lock is a part of what it guards and lies in the arena with it, so it serves threads,
+ * processes and tasks alike. Without it two workers read the same sum, and one of the two additions is lost:
+ * of tasks too, for they take turns where one waits, here in the middle of an addition. */
 #include <plait/plait.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { WORKERS = 8, ROUNDS = 25 };
 
@@ -22,7 +23,7 @@ struct tally {
 static void add_one(struct tally *t)
 {
     long seen = __atomic_load_n(&t->sum, __ATOMIC_RELAXED);
-    usleep(1000);
+    plait_sleep(plait_ms(1));
     __atomic_store_n(&t->sum, seen + 1, __ATOMIC_RELAXED);
 }
 
@@ -53,9 +54,16 @@ static int add_together(int kind, struct tally *t)
     return rc;
 }
 
+static int kind_named(const char *name)
+{
+    return strcmp(name, "process") == 0 ? PLAIT_PROCESS
+           : strcmp(name, "task") == 0  ? PLAIT_TASK
+                                        : PLAIT_THREAD;
+}
+
 int main(int argc, char **argv)
 {
-    int kind = argc > 1 && strcmp(argv[1], "process") == 0 ? PLAIT_PROCESS : PLAIT_THREAD;
+    int kind = kind_named(argc > 1 ? argv[1] : "thread");
     int rc = plait_init(&argc, &argv);
     struct tally *t = rc < 0 ? NULL : plait_alloc(sizeof *t); /* zeroed */
     rc = rc < 0 ? rc : t ? add_together(kind, t) : plait_last_error();

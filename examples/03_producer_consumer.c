@@ -1,6 +1,7 @@
 /* Conditions: producers that are processes, consumers that are threads, a ring of 16 places between.
  *
- * Try:  03_producer_consumer
+ * Try:  03_producer_consumer thread
+ *       03_producer_consumer task      consumers that are tasks of main's thread
  *
  * A full ring makes producers wait, an empty one consumers; each wait names what it waits for. Both
  * conditions go with the one lock of the ring. Everything lies in the arena, so it does not matter
@@ -8,6 +9,7 @@
 #include <plait/plait.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { PLACES = 16, PRODUCERS = 2, CONSUMERS = 2, EACH = 1000, END = 0 };
 
@@ -76,6 +78,7 @@ static void check(const char *what, int rc)
 
 int main(int argc, char **argv)
 {
+    int kind = argc > 1 && strcmp(argv[1], "task") == 0 ? PLAIT_TASK : PLAIT_THREAD;
     plait_worker producer[PRODUCERS], consumer[CONSUMERS];
     check("plait_init", plait_init(&argc, &argv));
     struct ring *r = plait_alloc(sizeof *r);
@@ -86,7 +89,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < PRODUCERS; i++)
         check("producer", plait_start(&producer[i], PLAIT_PROCESS, produce, r, NULL));
     for (int i = 0; i < CONSUMERS; i++)
-        check("consumer", plait_start(&consumer[i], PLAIT_THREAD, consume, r, NULL));
+        check("consumer", plait_start(&consumer[i], kind, consume, r, NULL));
 
     for (int i = 0; i < PRODUCERS; i++)
         check("producer", plait_join(producer[i], NULL, PLAIT_FOREVER));
@@ -98,6 +101,6 @@ int main(int argc, char **argv)
         check("consumer", plait_join(consumer[i], NULL, PLAIT_FOREVER));
 
     printf("%d processes sent %d numbers each\n", PRODUCERS, EACH);
-    printf("%d threads received %ld numbers, their sum is %ld\n", CONSUMERS, r->received, r->sum);
+    printf("%d consumers received %ld numbers, their sum is %ld\n", CONSUMERS, r->received, r->sum);
     return 0;
 }

@@ -2,6 +2,7 @@
  *
  * Try:  04_semaphore_three thread
  *       04_semaphore_three process
+ *       04_semaphore_three task
  *
  * The second 3 is a bound: a permit given back that nobody took is a mistake of the program, and is
  * refused. */
@@ -9,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { PERMITS = 3, WORKERS = 10 };
 
@@ -27,7 +27,7 @@ static int enter(void *arg)
             room->inside++;
             room->most = room->inside > room->most ? room->inside : room->most;
         }
-        usleep(5000);
+        plait_sleep(plait_ms(5));
         PLAIT_WITH(&room->lock) {
             room->inside--;
             room->passed++;
@@ -44,9 +44,16 @@ static void check(const char *what, int rc)
     _Exit(1); /* exit would wait for the workers */
 }
 
+static int kind_named(const char *name)
+{
+    return strcmp(name, "process") == 0 ? PLAIT_PROCESS
+           : strcmp(name, "task") == 0  ? PLAIT_TASK
+                                        : PLAIT_THREAD;
+}
+
 int main(int argc, char **argv)
 {
-    int kind = argc > 1 && strcmp(argv[1], "process") == 0 ? PLAIT_PROCESS : PLAIT_THREAD;
+    int kind = kind_named(argc > 1 ? argv[1] : "thread");
     plait_worker worker[WORKERS];
 
     check("plait_init", plait_init(&argc, &argv));

@@ -2,6 +2,7 @@
  *
  * Try:  05_event_start_gun thread
  *       05_event_start_gun process
+ *       05_event_start_gun task
  *
  * The semaphore counts who is at the line; a semaphore of zero bytes has no permits yet. */
 #include <plait/plait.h>
@@ -41,9 +42,16 @@ static void check(const char *what, int rc)
     _Exit(1); /* exit would wait for the workers */
 }
 
+static int kind_named(const char *name)
+{
+    return strcmp(name, "process") == 0 ? PLAIT_PROCESS
+           : strcmp(name, "task") == 0  ? PLAIT_TASK
+                                        : PLAIT_THREAD;
+}
+
 int main(int argc, char **argv)
 {
-    int kind = argc > 1 && strcmp(argv[1], "process") == 0 ? PLAIT_PROCESS : PLAIT_THREAD;
+    int kind = kind_named(argc > 1 ? argv[1] : "thread");
     plait_worker runner[RUNNERS];
 
     check("plait_init", plait_init(&argc, &argv));

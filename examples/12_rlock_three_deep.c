@@ -2,6 +2,7 @@
  *
  * Try:  12_rlock_three_deep thread
  *       12_rlock_three_deep process
+ *       12_rlock_three_deep task
  *
  * Each function takes what it needs, and does not ask whether its caller has it already. With a plain
  * lock the second PLAIT_WITH would wait for its own caller. */
@@ -59,9 +60,16 @@ static void check(const char *what, int rc)
     _Exit(1); /* exit would wait for the workers */
 }
 
+static int kind_named(const char *name)
+{
+    return strcmp(name, "process") == 0 ? PLAIT_PROCESS
+           : strcmp(name, "task") == 0  ? PLAIT_TASK
+                                        : PLAIT_THREAD;
+}
+
 int main(int argc, char **argv)
 {
-    int kind = argc > 1 && strcmp(argv[1], "process") == 0 ? PLAIT_PROCESS : PLAIT_THREAD;
+    int kind = kind_named(argc > 1 ? argv[1] : "thread");
     plait_worker worker[WORKERS], wrong;
     plait_blame end;
 

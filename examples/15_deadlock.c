@@ -2,6 +2,7 @@
  *
  * Try:  15_deadlock thread
  *       15_deadlock process
+ *       15_deadlock task
  *       15_deadlock mixed
  *
  * Three philosophers sit at a round table, with a fork between any two of them; each needs both of his. If all take
@@ -128,11 +129,18 @@ static void dine(struct table *t, const int *kinds, plait_function *fn)
         check("plait_join", plait_join(workers[i], NULL, PLAIT_FOREVER));
 }
 
+static int kind_named(const char *name)
+{
+    return strcmp(name, "process") == 0 ? PLAIT_PROCESS
+           : strcmp(name, "task") == 0  ? PLAIT_TASK
+                                        : PLAIT_THREAD;
+}
+
 int main(int argc, char **argv)
 {
     const char *wish = argc > 1 ? argv[1] : "thread";
-    const int kinds[2] = {strcmp(wish, "thread") == 0 ? PLAIT_THREAD : PLAIT_PROCESS,
-                          strcmp(wish, "process") == 0 ? PLAIT_PROCESS : PLAIT_THREAD};
+    const int kinds[2] = {kind_named(strcmp(wish, "mixed") == 0 ? "process" : wish),
+                          kind_named(strcmp(wish, "mixed") == 0 ? "thread" : wish)};
     check("plait_init", plait_init(&argc, &argv));
     struct table *t = plait_alloc(sizeof *t);
     check("plait_alloc", t ? 0 : plait_last_error());

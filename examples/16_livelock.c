@@ -2,6 +2,7 @@
  *
  * Try:  16_livelock thread
  *       16_livelock process
+ *       16_livelock task
  *
  * Each needs both locks. To avoid a deadlock, each takes one, tries the other, and if that is taken
  * gives its own back and begins anew. Both are busy all the time, nobody hangs, and nothing is ever
@@ -83,9 +84,16 @@ static void run_two(int kind, plait_function *fn, struct door *door)
         check("plait_join", plait_join(worker[i], NULL, PLAIT_FOREVER));
 }
 
+static int kind_named(const char *name)
+{
+    return strcmp(name, "process") == 0 ? PLAIT_PROCESS
+           : strcmp(name, "task") == 0  ? PLAIT_TASK
+                                        : PLAIT_THREAD;
+}
+
 int main(int argc, char **argv)
 {
-    int kind = argc > 1 && strcmp(argv[1], "process") == 0 ? PLAIT_PROCESS : PLAIT_THREAD;
+    int kind = kind_named(argc > 1 ? argv[1] : "thread");
     check("plait_init", plait_init(&argc, &argv));
     struct door *door = plait_alloc(sizeof *door);
     check("plait_alloc", door ? 0 : plait_last_error());

@@ -1,4 +1,5 @@
-// Boost.Context's fcontext beside pl_context_switch. Needs: libboost-context-dev
+// Boost.Context's fcontext beside pl_context_switch, and for information beside a task's switch.
+// Needs: libboost-context-dev
 #include "switch_shape.h"
 
 #include <boost/context/detail/fcontext.hpp>
@@ -28,6 +29,7 @@ SWITCH_KIND(boost_kind, make, round_trip)
 
 static const struct bench_subject table[] = {
     BENCH_SUBJECT("context_switch", "Boost.Context", switch_bare, &boost_kind, 0),
+    BENCH_INFO("task_switch", "Boost.Context", switch_bare, &boost_kind, 0),
     {},
 };
 

@@ -1,18 +1,23 @@
-// Go's sync.Mutex, sync.RWMutex, sync.Once and a buffered channel used as a semaphore; and, for information
+// Go's goroutines, channels, timers and net package beside plait's tasks and streams; Go's sync.Mutex, sync.RWMutex, sync.Once and a buffered channel used as a semaphore; and, for information
 // because goroutines switch without the kernel, sync.Cond, sync.WaitGroup and goroutines, beside
 // plait's lock, rwlock, once, semaphore, condition, latch and start. The loops are those of
-// lock_shape.h, rwlock_shape.h, once_shape.h, round_trip.h, notify_shape.h, meet_shape.h and
-// worker_shape.h, the command line is that of harness.h. Needs: golang-go
+// lock_shape.h, rwlock_shape.h, once_shape.h, round_trip.h, notify_shape.h, meet_shape.h, worker_shape.h,
+// task_shape.h, timer_shape.h and echo_shape.h, the command line is that of harness.h. Where it says "one
+// processor", goroutines take turns on one thread, as a thread's tasks do. Needs: golang-go
 package main
 
 import (
 	"fmt"
+	"net"
 	"os"
+	"os/exec"
 	"runtime"
 	"sort"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -49,6 +54,32 @@ var table = []subject{
 	{"latch_threads", "Go goroutines", "info", meetAtGroups, 2},
 	{"latch_threads_4", "Go goroutines", "info", meetAtGroups, 4},
 	{"thread_start", "Go goroutine", "info", startGoroutine, 0},
+	{"task_switch", "Go", "peer", switchGoroutines, 2},
+	{"task_switch", "Go, one processor", "peer", oneProcessor(switchGoroutines), 2},
+	{"task_switch_100", "Go", "peer", switchGoroutines, 100},
+	{"task_switch_100", "Go, one processor", "peer", oneProcessor(switchGoroutines), 100},
+	{"task_start_join", "Go", "peer", startGoroutine, 0},
+	{"task_start_join", "Go, one processor", "peer", oneProcessor(startGoroutine), 0},
+	{"task_channel", "Go", "peer", handOver, 0},
+	{"task_channel", "Go, one processor", "peer", oneProcessor(handOver), 0},
+	{"task_parked_100k", "Go", "peer", parked, 100000},
+	{"task_parked_1M", "Go", "peer", parked, 1000000},
+	{"task_timers_100k", "Go AfterFunc", "peer", fireTimers, 100000},
+	{"task_timers_1M", "Go AfterFunc", "peer", fireTimers, 1000000},
+	{"task_timers_cancelled_100k", "Go AfterFunc", "peer", cancelTimers, 100000},
+	{"task_timers_cancelled_1M", "Go AfterFunc", "peer", cancelTimers, 1000000},
+	{"task_sleepers_100k", "Go", "peer", sleepers, 100000},
+	{"task_sleepers_1M", "Go", "peer", sleepers, 1000000},
+	{"echo_64/1", "Go", "peer", serveEcho, 0},
+	{"echo_64/100", "Go", "peer", serveEcho, 0},
+	{"echo_64/1000", "Go", "peer", serveEcho, 0},
+	{"echo_4096/1", "Go", "peer", serveEcho, 0},
+	{"echo_4096/100", "Go", "peer", serveEcho, 0},
+	{"echo_4096/1000", "Go", "peer", serveEcho, 0},
+	{"echo_65536/1", "Go", "peer", serveEcho, 0},
+	{"echo_65536/100", "Go", "peer", serveEcho, 0},
+	{"echo_65536/1000", "Go", "peer", serveEcho, 0},
+	{"echo_idle", "Go", "peer", serveEcho, 0},
 }
 
 // budget is the time that a run should take.
@@ -398,12 +429,186 @@ func startGoroutine(int) float64 {
 	})
 }
 
+// --- tasks ---
+
+func oneProcessor(run func(x int) float64) func(x int) float64 {
+	return func(x int) float64 {
+		runtime.GOMAXPROCS(1)
+		return run(x)
+	}
+}
+
+func switchGoroutines(goroutines int) float64 {
+	return perOperation(func(n int) time.Duration {
+		return together(goroutines, func(int) {
+			for i := 0; i <= n/goroutines; i++ {
+				runtime.Gosched()
+			}
+		})
+	})
+}
+
+func handOver(int) float64 {
+	items, answers := make(chan int), make(chan int)
+	return perOperation(func(n int) time.Duration {
+		return together(2, func(which int) {
+			for i := 0; i < n; i++ {
+				if which == 1 {
+					answers <- 1 + <-items
+				} else {
+					items <- i
+					check(<-answers == i+1, "an answer to another item")
+				}
+			}
+		})
+	})
+}
+
+// resident is how many bytes of memory the process has.
+func resident() float64 {
+	statm, err := os.ReadFile("/proc/self/statm")
+	check(err == nil, "no statm")
+	var size, pages int
+	fmt.Sscan(string(statm), &size, &pages)
+	return float64(pages * os.Getpagesize())
+}
+
+func parked(n int) float64 {
+	var waiting atomic.Int64
+	var end sync.WaitGroup
+	gate := make(chan struct{})
+	before, start := resident(), time.Now()
+	end.Add(n)
+	for i := 0; i < n; i++ {
+		go func() {
+			waiting.Add(1)
+			<-gate
+			end.Done()
+		}()
+	}
+	for waiting.Load() < int64(n) {
+		runtime.Gosched()
+	}
+	during := resident()
+	close(gate)
+	end.Wait()
+	took := time.Since(start)
+	also("memory", (during-before)/float64(n), "B")
+	return float64(took) / float64(n)
+}
+
+// --- timers ---
+
+// worked is the processor time that all of all(n) has cost, in ns per one of n.
+func worked(n int, all func()) float64 {
+	var before, after syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &before)
+	all()
+	syscall.Getrusage(syscall.RUSAGE_SELF, &after)
+	return float64(after.Utime.Nano()+after.Stime.Nano()-before.Utime.Nano()-before.Stime.Nano()) / float64(n)
+}
+
+func shuffled(i, n int) int {
+	return i * 7368787 % n
+}
+
+func soon(i, n int) time.Duration {
+	return time.Duration(shuffled(i, n)) * time.Microsecond
+}
+
+func fireTimers(n int) float64 {
+	return worked(n, func() {
+		var fired sync.WaitGroup
+		fired.Add(n)
+		for i := 0; i < n; i++ {
+			time.AfterFunc(soon(i, n), fired.Done)
+		}
+		fired.Wait()
+	})
+}
+
+func cancelTimers(n int) float64 {
+	return worked(n, func() {
+		timers := make([]*time.Timer, n)
+		for i := range timers {
+			timers[i] = time.AfterFunc(time.Hour/time.Duration(n)*time.Duration(n+shuffled(i, n)), func() {})
+		}
+		for i := range timers {
+			check(timers[shuffled(i, n)].Stop(), "it has fired")
+		}
+	})
+}
+
+func sleepers(n int) float64 {
+	return worked(n, func() {
+		var end sync.WaitGroup
+		end.Add(n)
+		for i := 0; i < n; i++ {
+			go func(i int) {
+				time.Sleep(soon(i, n))
+				end.Done()
+			}(i)
+		}
+		end.Wait()
+	})
+}
+
+// --- echo ---
+
+func echo(connection net.Conn) {
+	defer connection.Close()
+	buffer := make([]byte, 64*1024)
+	for {
+		n, err := connection.Read(buffer)
+		if err != nil {
+			return
+		}
+		if _, err = connection.Write(buffer[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// serveEcho serves until echo_load, which prints the figures, has ended, and ends as it does.
+func serveEcho(int) float64 {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	check(err == nil, "not listening")
+	port := listener.Addr().(*net.TCPAddr).Port
+	load := exec.Command(os.Getenv("BENCH_ECHO_LOAD"), os.Args[1], os.Args[2], fmt.Sprint(port), fmt.Sprint(os.Getpid()))
+	load.Stdout, load.Stderr = os.Stdout, os.Stderr
+	go func() {
+		check(load.Run() == nil, "echo_load failed")
+		os.Exit(0)
+	}()
+	for {
+		connection, err := listener.Accept()
+		check(err == nil, "not accepted")
+		go echo(connection)
+	}
+}
+
+// --- the command line ---
+
+var others []string
+
+// also notes one more figure of the run, of "case_suffix" or "curve_suffix/8".
+func also(suffix string, value float64, unit string) {
+	name, point, isCurve := strings.Cut(os.Args[1], "/")
+	if isCurve {
+		point = "/" + point
+	}
+	others = append(others, fmt.Sprintf("%s_%s%s\t%s\t%.2f\t%s", name, suffix, point, os.Args[2], value, unit))
+}
+
 func main() {
 	for _, s := range table {
 		if len(os.Args) != 3 {
 			fmt.Printf("%s\t%s\t%s\n", s.name, s.subject, s.role)
 		} else if s.name == os.Args[1] && s.subject == os.Args[2] {
 			fmt.Printf("%s\t%s\t%.2f\n", s.name, s.subject, s.run(s.x))
+			for _, line := range others {
+				fmt.Println(line)
+			}
 		}
 	}
 }
