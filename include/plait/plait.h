@@ -22,6 +22,7 @@
 #include <plait/pool.h>
 #include <plait/rlock.h>
 #include <plait/rwlock.h>
+#include <plait/scope.h>
 #include <plait/semaphore.h>
 #include <plait/task.h>
 #include <plait/with.h>

@@ -11,7 +11,7 @@
 struct pl_slot;   /* registry */
 struct pl_parker; /* park */
 struct pl_task;   /* task */
-struct pl_scope;  /* park: cancel scopes */
+struct plait_scope; /* park: cancel scopes */
 struct pl_asked;  /* registry */
 struct pl_locals; /* task: task-local variables */
 
@@ -25,7 +25,7 @@ struct pl_self {
     struct pl_slot *slot;     /* the registry entry of `id`; NULL: none yet */
     struct pl_asked *asked;   /* requests to stop; NULL: a thread that is not registered */
     struct pl_task *task;     /* the task that runs; NULL: this thread has no loop */
-    struct pl_scope *scope;   /* the innermost cancel scope; NULL: none */
+    struct plait_scope *scope; /* the innermost cancel scope; NULL: none */
     struct pl_locals *locals; /* values of task-local variables; NULL: none */
     const void *site;         /* where in the program, for calls within plait; NULL: unknown */
 

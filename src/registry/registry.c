@@ -412,11 +412,37 @@ void pl_slot_drop_argument(struct pl_slot *slot)
     pl_store_release(&slot->owns_argument, 0u);
 }
 
+void pl_slot_stir(struct pl_slot *slot)
+{
+    pl_fetch_add_seq_cst(&slot->stir, 1u);
+    pl_futex_wake(&slot->stir, INT_MAX, true);
+    /* A sleeper on a kernel without futex_waitv sleeps on its word alone. */
+    uint32_t *word = pl_load_seq_cst(&slot->waits_on);
+    if (word && pl_arena_holds(word))
+        pl_futex_wake(word, INT_MAX, true);
+}
+
+static bool has_failed(struct pl_slot *slot)
+{
+    int32_t status = pl_load_relaxed(&slot->status);
+    return pl_load_acquire(&slot->ending) != PL_END_RETURNED ||
+           (status < 0 && status != PLAIT_ECANCELED);
+}
+
+void pl_slot_tell_failure(struct pl_slot *slot)
+{
+    /* Who sets it looks at `life` after (group.c): one of the two sees the other. */
+    uint32_t whom = pl_load_seq_cst(&slot->tells);
+    if (whom && has_failed(slot) && !pl_is_dead(whom))
+        pl_slot_stir(pl_slot_of(whom));
+}
+
 void pl_slot_ended(struct pl_slot *slot, uint32_t generation)
 {
     uint64_t running = life_word(generation, PL_RUNNING, 0);
     /* R:slot.ended, pairs with pl_slot_join and pl_slot_find: the ending is written before. */
-    pl_cas_acq_rel(&slot->life, &running, life_word(generation, PL_ENDED, 0));
+    pl_cas_seq_cst(&slot->life, &running, life_word(generation, PL_ENDED, 0));
+    pl_slot_tell_failure(slot);
     if (pl_load_acquire(&slot->flags) & PL_FLAG_DETACHED)
         pl_slot_join(slot, generation);
     pl_futex_wake(pl_life_word(slot), INT_MAX, true);

@@ -42,7 +42,7 @@ struct pl_task {
     /* What pl_self has of it while it runs. */
     uint32_t id, quick;
     struct pl_slot *slot; /* its entry in the registry; NULL: none yet */
-    struct pl_scope *scope;
+    struct plait_scope *scope;
     struct pl_locals *locals;
     const void *site;
 
