@@ -12,9 +12,12 @@
 #include <plait/error.h>
 #include <plait/event.h>
 #include <plait/fd.h>
+#include <plait/gather.h>
 #include <plait/gil.h>
+#include <plait/group.h>
 #include <plait/label.h>
 #include <plait/latch.h>
+#include <plait/local.h>
 #include <plait/lock.h>
 #include <plait/log.h>
 #include <plait/pi_lock.h>

@@ -51,7 +51,8 @@ typedef struct plait_scope {
     uint32_t flags_;   /* atomic: others may cancel */
     uint32_t said_;    /* calls that it has made return PLAIT_ECANCELED */
     uint32_t stirred_; /* what the worker's stir word was at the last look */
-    int cancelling_;   /* requests when it began */
+    uint32_t heard_;   /* requests that had been delivered when it began */
+    int cancelling_;   /* and all by then */
 } plait_scope;
 
 /* Opens a scope inside those that are open; ends it; the function form of PLAIT_TIMEOUT:

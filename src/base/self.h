@@ -57,6 +57,12 @@ enum { PL_ID_SLOT_BITS = 16, PL_ID_BITS = 29 };
 int pl_self_enter(void);
 int pl_thread_enter(void);
 
+/* Task-local variables: what a new worker is to begin with (NULL: nothing), made by its starter and set by itself as
+ * pl_self.locals; 0 or PLAIT_ENOMEM. Given up unused; given up by the worker at its end. Defined by the task layer. */
+int pl_locals_share(struct pl_locals **ret);
+void pl_locals_free(struct pl_locals *locals);
+void pl_locals_drop(void);
+
 /* Entries of the registry in use; for plait_arena_stats, and defined by the registry too. */
 uint32_t pl_workers_known(void);
 

@@ -100,6 +100,14 @@ void pl_cancel_put_back_unsaid(void)
         put_request_back();
 }
 
+void pl_request_say_again(void)
+{
+    struct pl_slot *slot = pl_self.slot;
+    if (slot && pl_load_acquire(&slot->cancel) == pl_load_relaxed(&slot->cancel_seen) &&
+        pl_load_relaxed(&slot->cancel_undone) != pl_load_relaxed(&slot->cancel_seen))
+        put_request_back();
+}
+
 int pl_cancel_request(struct pl_slot *slot, uint32_t generation)
 {
     int rc = pl_asked_add(&slot->asked, generation);

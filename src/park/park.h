@@ -54,6 +54,7 @@ enum pl_wait_kind {
     PL_WAIT_GIL,
     PL_WAIT_FD, /* a descriptor */
     PL_WAIT_SLEEP,
+    PL_WAIT_WORKERS, /* the end of one of several workers */
     PL_WAIT_KINDS,
 };
 
@@ -179,6 +180,10 @@ int pl_request_take(void);
  * _unsaid what was to be done has not been done, though the caller cannot be told why. */
 void pl_cancel_put_back(void);
 void pl_cancel_put_back_unsaid(void);
+
+/* The last request to stop that was delivered is said once more by the next blocking call, unless one is waiting to
+ * be anyway or all were taken back. */
+void pl_request_say_again(void);
 
 /* When the wait ends by itself: its own deadline or that of a cancel scope. For sleeps that are not made
  * by pl_park. */

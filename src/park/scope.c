@@ -121,6 +121,12 @@ int64_t pl_scope_next_look(void)
 
 /* --- opening and ending --- */
 
+/* Changes when one is delivered. */
+static uint32_t requests_heard(void)
+{
+    return pl_self.slot ? pl_load_relaxed(&pl_self.slot->cancel_seen) : 0;
+}
+
 void pl_scope_open(plait_scope *scope, int64_t deadline, uint32_t flags,
                    void (*look)(plait_scope *))
 {
@@ -130,6 +136,7 @@ void pl_scope_open(plait_scope *scope, int64_t deadline, uint32_t flags,
         .look_ = look,
         .deadline_ = deadline,
         .look_at_ = PL_NEVER,
+        .heard_ = requests_heard(),
         .cancelling_ = plait_cancelling(),
     };
     pl_store_relaxed(&scope->flags_, PL_SCOPE_OPEN | flags | around);
@@ -184,7 +191,8 @@ static void note_lateness(plait_scope *scope)
 
 bool pl_scope_is_overruled(const plait_scope *scope)
 {
-    if (plait_cancelling() > scope->cancelling_)
+    int requests = plait_cancelling();
+    if (requests > scope->cancelling_ || (requests > 0 && requests_heard() != scope->heard_))
         return true;
     for (const plait_scope *s = scope->outer_; s && !is_shield(s); s = s->outer_)
         if (s->said_)

@@ -56,7 +56,9 @@ static void forget_self_in_child(void)
     __atomic_store_n(&pl_fork_parent, pl_self.thread_id, __ATOMIC_RELAXED);
     __atomic_store_n(&known.pid, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&pl_forks, pl_forks + 1, __ATOMIC_RELAXED);
+    struct pl_locals *locals = pl_self.locals; /* a child inherits what its parent has set */
     memset(&pl_self, 0, sizeof pl_self);
+    pl_self.locals = locals;
 }
 
 static void sign_off(void *slot)
@@ -294,7 +296,11 @@ bool pl_slot_enter(struct pl_slot *slot, uint64_t meant)
 {
     if (!begin_entering(slot, meant))
         return false;
+    struct pl_locals *locals = pl_self.locals; /* what it has begun before it was known */
+    struct plait_scope *scope = pl_self.scope;
     memset(&pl_self, 0, sizeof pl_self);
+    pl_self.locals = locals;
+    pl_self.scope = scope;
     pl_heart_start(slot);
     pl_store_relaxed(&slot->pid, (int32_t)getpid());
     pl_store_relaxed(&slot->tid, (int32_t)gettid());
@@ -387,6 +393,7 @@ int pl_self_enter(void)
 void pl_slot_leave(enum pl_ending ending, int status)
 {
     struct pl_slot *slot = pl_self.thread;
+    pl_locals_drop();
     pl_slot_drop_argument(slot);
     drop_places(slot);
     pl_alloc_leave();

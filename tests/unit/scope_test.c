@@ -48,6 +48,25 @@ static int time_out(void *arg)
     return 0;
 }
 
+/* The first that plait hears of a thread. */
+static int wait_unknown(void *arg)
+{
+    struct world *w = arg;
+    PLAIT_TIMEOUT(plait_ms(2))
+        CHECK_RC(wait_for_ever(w), PLAIT_ECANCELED);
+    else
+        return 4;
+    return 0;
+}
+
+static void a_thread_may_begin_with_a_scope(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    CHECK_EQ(t_in_pthread(wait_unknown, &w), 4);
+    CHECK_EQ(t_in_fork(wait_unknown, &w), 4);
+}
+
 static void the_deadline_cancels_every_wait_in_the_block(void **state)
 {
     (void)state;
@@ -349,6 +368,12 @@ static int ask_oneself(void *arg)
     CHECK_EQ(plait_uncancel(), 0); /* the cause is dealt with */
     CHECK_RC(plait_scope_end(&s), 1);
     CHECK_RC(plait_checkpoint(), 0);
+    CHECK_RC(plait_cancel(plait_self()), 0); /* it came before, and is delivered inside */
+    CHECK_RC(plait_scope_begin(&s, PLAIT_NOWAIT), 0);
+    CHECK_RC(plait_checkpoint(), PLAIT_ECANCELED);
+    CHECK_RC(plait_checkpoint(), PLAIT_ECANCELED);
+    CHECK_RC(plait_scope_end(&s), 0);
+    CHECK_EQ(plait_cancelling(), 1);
     return 0;
 }
 
@@ -549,6 +574,7 @@ int main(int argc, char **argv)
 {
     t_arguments(argc, argv);
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_thread_may_begin_with_a_scope),
         cmocka_unit_test(the_deadline_cancels_every_wait_in_the_block),
         cmocka_unit_test(what_need_not_wait_works_in_a_block_that_is_over),
         cmocka_unit_test(a_calls_own_timeout_stays_its_own),
