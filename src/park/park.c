@@ -102,9 +102,9 @@ void pl_cancel_put_back_unsaid(void)
 
 void pl_request_say_again(void)
 {
-    struct pl_slot *slot = pl_self.slot;
-    if (slot && pl_load_acquire(&slot->cancel) == pl_load_relaxed(&slot->cancel_seen) &&
-        pl_load_relaxed(&slot->cancel_undone) != pl_load_relaxed(&slot->cancel_seen))
+    const struct pl_asked *self = pl_self.asked;
+    if (self && pl_load_acquire(&self->made) == pl_load_relaxed(&self->delivered) &&
+        pl_load_relaxed(&self->undone) != pl_load_relaxed(&self->delivered))
         put_request_back();
 }
 
@@ -279,12 +279,34 @@ int64_t pl_wait_end(const struct pl_wait *wait)
     return end < wait->deadline ? end : wait->deadline;
 }
 
+int64_t pl_wait_look(const struct pl_wait *wait)
+{
+    int64_t look = pl_self.scope && !wait->uncancellable ? pl_scope_next_look() : PL_NEVER;
+    return look < wait->deadline ? look : wait->deadline;
+}
+
+int pl_wait_take(struct pl_wait *wait)
+{
+    wait->deaf = wait->uncancellable || pl_is_shielded();
+    if (wait->uncancellable)
+        return 0;
+    return pl_self.scope ? pl_scope_take(wait->deadline) : pl_request_take();
+}
+
+bool pl_wait_is_asked(struct pl_wait *wait)
+{
+    wait->deaf = wait->uncancellable || pl_is_shielded();
+    if (!wait->deaf &&
+        pl_load_seq_cst(&pl_self.asked->made) != pl_load_relaxed(&pl_self.asked->delivered))
+        return true;
+    return pl_self.scope && !wait->uncancellable && pl_scope_is_over();
+}
+
 /* When to wake at the latest. */
 static int64_t latest_look(const struct pl_wait *wait)
 {
-    int64_t look = wait->nap_end < wait->deadline ? wait->nap_end : wait->deadline;
-    int64_t end = pl_self.scope && !wait->uncancellable ? pl_scope_next_look() : PL_NEVER;
-    return end < look ? end : look;
+    int64_t look = pl_wait_look(wait);
+    return wait->nap_end < look ? wait->nap_end : look;
 }
 
 /* Sleeps once, and says why it woke: as pl_park. The wait is on record. The clock is asked no more often
@@ -298,9 +320,7 @@ static int sleep_recorded(struct pl_parked *node, int64_t start)
     wait->slept_for = now - start;
     if (note_deaths(node) || chosen || pl_load_relaxed(node->word) != node->seen)
         return 0;
-    int rc = wait->uncancellable ? 0
-             : pl_self.scope     ? pl_scope_take(wait->deadline)
-                                 : pl_request_take();
+    int rc = pl_wait_take(wait);
     if (rc < 0)
         return rc;
     bool over = now >= wait->nap_end;
@@ -325,8 +345,7 @@ int pl_park(uint32_t *word, uint32_t seen, struct pl_wait *wait)
     int64_t now = plait_now();
     if (now >= wait->deadline)
         return PLAIT_ETIMEDOUT;
-    wait->deaf = wait->uncancellable || pl_is_shielded();
-    rc = wait->uncancellable ? 0 : pl_cancel_take();
+    rc = pl_wait_take(wait);
     if (rc < 0)
         return rc;
     if (wait->began == 0) {

@@ -185,9 +185,13 @@ void pl_cancel_put_back_unsaid(void);
  * be anyway or all were taken back. */
 void pl_request_say_again(void);
 
-/* When the wait ends by itself: its own deadline or that of a cancel scope. For sleeps that are not made
- * by pl_park. */
+/* For sleeps that are not made by pl_park. When the wait ends by itself, by its own deadline or that of a cancel
+ * scope; when to wake at the latest; what pl_cancel_take says in it, but of a scope only if its deadline is before the
+ * wait's own; whether that would say something. A sleep begins with pl_wait_take, which fills in `deaf`. */
 int64_t pl_wait_end(const struct pl_wait *wait);
+int64_t pl_wait_look(const struct pl_wait *wait);
+int pl_wait_take(struct pl_wait *wait);
+bool pl_wait_is_asked(struct pl_wait *wait);
 
 /* Makes sure that the caller may wait for a word: a task may for one in private memory without being in the
  * registry. 0, or as pl_self_known. */

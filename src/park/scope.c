@@ -16,6 +16,9 @@
 
 #include "base/atomic.h"
 #include "park/park.h"
+#include "port/futex.h"
+
+#include <limits.h>
 
 static bool is_known(const plait_scope *scope)
 {
@@ -37,9 +40,12 @@ static bool is_shield(const plait_scope *scope)
 
 /* --- what waits ask --- */
 
-/* Its worker may be stirred from now on (fact 2), or has been. */
+/* Its worker may be stirred from now on (fact 2), or has been. The thread's own flow, though it is a task of its
+ * loop, is found by the slot. */
 static void look_around(plait_scope *scope, uint32_t stir, int64_t now)
 {
+    bool is_task = pl_self.task && pl_self.slot != pl_self.thread;
+    pl_store_seq_cst(&scope->task_, is_task ? (void *)pl_self.task : NULL);
     pl_store_seq_cst(&scope->slot_, (void *)pl_self.slot);
     if (!scope->look_ || (stir == scope->stirred_ && now < scope->look_at_))
         return;
@@ -58,6 +64,7 @@ static plait_scope *find_over(int64_t before)
 {
     plait_scope *found = NULL;
     int64_t now = plait_now();
+    /* A:scope.stir, pairs with pl_slot_stir: before the flags are looked at. */
     uint32_t stir = pl_self.slot ? pl_load_seq_cst(&pl_self.slot->stir) : 0;
     for (plait_scope *s = pl_self.scope; s; s = s->outer_) {
         look_around(s, stir, now);
@@ -66,7 +73,7 @@ static plait_scope *find_over(int64_t before)
         if (is_shield(s))
             break;
     }
-    pl_self.scope->stirred_ = stir; /* A:scope.stir, pairs with stir */
+    pl_self.scope->stirred_ = stir;
     return found;
 }
 
@@ -74,13 +81,18 @@ int pl_scope_take(int64_t before)
 {
     plait_scope *inner = pl_self.scope;
     inner->took_ = NULL;
-    int rc = pl_self.slot && !pl_is_shielded() ? pl_request_take() : 0;
+    int rc = pl_self.asked && !pl_is_shielded() ? pl_request_take() : 0;
     plait_scope *over = rc == 0 ? find_over(before) : NULL;
     if (!over)
         return rc;
     inner->took_ = over;
     over->said_++;
     return PLAIT_ECANCELED;
+}
+
+bool pl_scope_is_over(void)
+{
+    return find_over(PL_NEVER) != NULL;
 }
 
 bool pl_scope_took(void)
@@ -124,7 +136,7 @@ int64_t pl_scope_next_look(void)
 /* Changes when one is delivered. */
 static uint32_t requests_heard(void)
 {
-    return pl_self.slot ? pl_load_relaxed(&pl_self.slot->cancel_seen) : 0;
+    return pl_self.asked ? pl_load_relaxed(&pl_self.asked->delivered) : 0;
 }
 
 void pl_scope_open(plait_scope *scope, int64_t deadline, uint32_t flags,
@@ -230,10 +242,25 @@ int plait_scope_cancel(plait_scope *scope)
     if (!(flags_of(scope) & PL_SCOPE_OPEN))
         return PLAIT_EPERM;
     pl_fetch_or_seq_cst(&scope->flags_, (uint32_t)PL_SCOPE_CANCELLED);
+    struct pl_task *task = pl_load_seq_cst(&scope->task_);
     struct pl_slot *slot = pl_load_seq_cst(&scope->slot_);
-    if (slot && slot != pl_self.slot)
+    if (task && task != pl_self.task)
+        pl_task_look(task);
+    else if (slot && slot != pl_self.slot)
         pl_slot_stir(slot);
     return 0;
+}
+
+void pl_slot_stir(struct pl_slot *slot)
+{
+    /* R:scope.stir, pairs with find_over. */
+    pl_fetch_add_seq_cst(&slot->stir, 1u);
+    pl_futex_wake(&slot->stir, INT_MAX, true);
+    pl_nudge(slot);
+    /* A sleeper on a kernel without futex_waitv sleeps on its word alone. */
+    uint32_t *word = pl_load_seq_cst(&slot->waits_on);
+    if (word && pl_arena_holds(word))
+        pl_futex_wake(word, INT_MAX, true);
 }
 
 int plait_scope_expired(const plait_scope *scope)

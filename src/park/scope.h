@@ -25,6 +25,9 @@ int pl_scope_take(int64_t before);
 bool pl_scope_untake(void);
 bool pl_scope_took(void);
 
+/* Whether one is over, which it does not say by this. */
+bool pl_scope_is_over(void);
+
 /* When the waits of this worker end, and when to look again, because of scopes. */
 int64_t pl_scope_end_of_waits(void);
 int64_t pl_scope_next_look(void);

@@ -208,6 +208,7 @@ static void reset(struct pl_slot *slot)
     pl_store_relaxed(&slot->host, 0u);
     pl_store_relaxed(&slot->runs_tasks, 0u);
     pl_store_relaxed(&slot->asked_tasks, 0u);
+    pl_store_relaxed(&slot->tells, 0u);
     pl_store_relaxed(&slot->parent_pid, 0);
     pl_store_relaxed(&slot->parent_birth, UINT64_C(0));
     pl_store_relaxed(&slot->pid, 0);
@@ -417,16 +418,6 @@ void pl_slot_drop_argument(struct pl_slot *slot)
     if (tag->slot == self.slot && tag->generation == self.generation)
         plait_free(tag);
     pl_store_release(&slot->owns_argument, 0u);
-}
-
-void pl_slot_stir(struct pl_slot *slot)
-{
-    pl_fetch_add_seq_cst(&slot->stir, 1u);
-    pl_futex_wake(&slot->stir, INT_MAX, true);
-    /* A sleeper on a kernel without futex_waitv sleeps on its word alone. */
-    uint32_t *word = pl_load_seq_cst(&slot->waits_on);
-    if (word && pl_arena_holds(word))
-        pl_futex_wake(word, INT_MAX, true);
 }
 
 static bool has_failed(struct pl_slot *slot)

@@ -304,6 +304,11 @@ bool pl_slot_enter(struct pl_slot *slot, uint64_t meant);
 int pl_slot_enter_task(struct pl_slot **ret, plait_worker known_as);
 void pl_slot_leave_task(struct pl_slot *slot, int status);
 
+/* Makes a task look around, if it is parked; of any thread of the process, while the task is certain not to end. Defined by
+ * the task layer. */
+struct pl_task;
+void pl_task_look(struct pl_task *task);
+
 /* Gives the task that runs here an entry of its own; defined by the task layer. As pl_self_enter. */
 int pl_task_enter(void);
 
@@ -318,7 +323,7 @@ struct pl_argument_tag {
     uint64_t slot;
 };
 
-/* Makes a worker that sleeps in a cancel scope look around. Too often harms nobody. */
+/* Makes a worker that sleeps in a cancel scope look around. Too often harms nobody. Defined by park. */
 void pl_slot_stir(struct pl_slot *slot);
 
 /* Stirs whom the worker's failure or death concerns. `life` is ENDED, or it is known to be dead. */

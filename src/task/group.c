@@ -19,6 +19,8 @@
 #include "park/park.h"
 #include "park/scope.h"
 #include "sync/lock_word.h"
+#include "task/task_internal.h"
+#include "worker/tasks.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -146,6 +148,11 @@ enum look { FINE, FAILED, UNSURE };
 /* How it stands with a member, without waiting. */
 static enum look look_at(plait_worker worker)
 {
+    plait_blame blame;
+    if (pl_is_task(worker))
+        return pl_task_exit_status(worker, &blame) == 0 && is_failure(PL_END_RETURNED, blame.status)
+                   ? FAILED
+                   : FINE;
     struct pl_slot *slot = pl_slot_find(worker);
     if (!slot)
         return FINE;
@@ -236,6 +243,11 @@ int plait_group_enter(plait_group *group)
 /* Fact 2. */
 static void tie(plait_group *g, plait_worker worker)
 {
+    if (pl_is_task(worker)) {
+        if (pl_task_tie(worker, g->owner_))
+            pl_slot_stir(pl_slot_of(g->owner_));
+        return;
+    }
     struct pl_slot *slot = pl_slot_find(worker);
     if (!slot)
         return;

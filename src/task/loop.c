@@ -461,11 +461,21 @@ void pl_task_give_way(void)
 
 /* --- the end --- */
 
+/* As pl_slot_tell_failure. */
+static void tell_failure(struct pl_task *task)
+{
+    uint32_t whom = pl_load_seq_cst(&task->tells);
+    if (whom && !pl_is_dead(whom))
+        pl_slot_stir(pl_slot_of(whom));
+}
+
 /* Says that the task is over, and tells those who wait for that. */
 static void announce_end(struct pl_loop *loop, struct pl_task *task, int status)
 {
     task->status = status;
     task->finished = 0;
+    if (status < 0) /* who failed first may matter */
+        task->finished = plait_now();
     pl_store_relaxed(&task->state, (uint32_t)PL_TASK_ENDED);
     if (task->owns_argument)
         free(task->argument);
@@ -475,15 +485,19 @@ static void announce_end(struct pl_loop *loop, struct pl_task *task, int status)
         pl_task_ready(&loop->root);
     uint64_t life = pl_load_relaxed(&task->life);
     /* R:task.over, pairs with pl_task_hold. */
-    while (!pl_cas_acq_rel(&task->life, &life, (life & ~PL_TASK_LIVE) | PL_TASK_OVER))
+    while (!pl_cas_seq_cst(&task->life, &life, (life & ~PL_TASK_LIVE) | PL_TASK_OVER))
         ;
     pl_store_seq_cst(&task->ended, 1u);
+    if (status < 0 && status != PLAIT_ECANCELED)
+        tell_failure(task);
     if ((life & PL_TASK_REFS) > 1)
         pl_unpark(&task->ended, INT32_MAX);
 }
 
 static void end_unborn(struct pl_loop *loop, struct pl_task *task, int status)
 {
+    pl_locals_free(task->locals);
+    task->locals = NULL;
     announce_end(loop, task, status);
     pl_task_drop(task, 0);
 }
@@ -502,6 +516,7 @@ _Noreturn void pl_task_finish(int status)
 {
     struct pl_task *self = pl_self.task;
     struct pl_loop *loop = self->loop;
+    pl_locals_drop();
     if (self->slot)
         leave_registry(self, status);
     announce_end(loop, self, status);

@@ -55,6 +55,7 @@ struct pl_task {
     bool timed_out;        /* the timer has fired */
     bool told;             /* by a proxy */
     bool firm;             /* in a wait that requests to stop do not end */
+    bool certain;          /* in a wait that nothing of the kind ends */
     bool daemon;
     bool counted; /* among the loop's */
     bool owns_argument;
@@ -64,6 +65,7 @@ struct pl_task {
     void *argument;
     int64_t began; /* plait_now() at its start */
     plait_worker parent;
+    uint32_t tells; /* atomic: as a slot's; who started it */
     char *name;     /* PLAIT_NAME_SIZE bytes; NULL: made from the index */
     uint32_t index; /* of this record; constant */
     uint32_t host;  /* slot of the thread, as in its handle */
@@ -165,6 +167,9 @@ void pl_task_post(struct pl_task *task);
 
 /* Whether a request to stop waits to be delivered. */
 bool pl_task_is_asked(struct pl_task *task);
+
+/* Has a task tell a worker of its failure. True: it is over already. */
+bool pl_task_tie(plait_worker task, uint32_t whom);
 
 /* Finds the loop of a thread of this process and keeps it there until pl_loops_unlock. */
 struct pl_loop *pl_loops_lock(uint32_t host);
