@@ -1,8 +1,9 @@
 /* Waiting for several workers at once.
  *
  * A sleeper can watch the deaths of PL_WATCH_MOST workers besides its word (park.h), and an orderly end stops a heart as
- * a death does. So one look at all, then one sleep on a word that nobody changes, with those that run watched. An end
- * between the look and the sleep is seen by the sleep, which looks at each once more. What cannot be watched - those
+ * a death does. Tasks have no hearts; those of this process, once marked, count their ends in one word. So one look at all, then one
+ * sleep on that word, with those that run watched. An end between the look and the sleep is seen by the sleep, which looks at each
+ * heart once more, and at the word. What cannot be watched - those
  * past the limit, a process that is being born or just going - is looked at again soon.
  *
  * Nobody is joined while there is more to wait for: who fails to get all leaves everything as it was. */
@@ -12,11 +13,14 @@
 #include "base/atomic.h"
 #include "base/clock.h"
 #include "park/park.h"
+#include "task/task_internal.h"
+#include "worker/tasks.h"
 
 #include <stdlib.h>
 
 enum {
     WATCHED = 96, /* of PL_WATCH_MOST; the rest is left for a death anywhere */
+    WATCHED_BY_TASK = 6, /* a task's parker arms few */
     SOON = 1000 * 1000,
     ROUND = 5 * 1000 * 1000, /* between looks at more than can be watched */
 };
@@ -68,10 +72,13 @@ static bool list_running(const struct crowd *c, uint32_t *ids, struct pl_wait *w
     for (int i = 0; i < c->n; i++) {
         if (c->over && c->over[i])
             continue;
-        if (has_ended(c->workers[i]))
+        bool is_task = pl_is_task(c->workers[i]);
+        if (is_task ? pl_task_watch(c->workers[i]) : has_ended(c->workers[i]))
             return false;
+        if (is_task)
+            continue;
         struct pl_slot *slot = pl_slot_find(c->workers[i]);
-        if (wait->n_others == WATCHED)
+        if (wait->n_others == (pl_self.task ? WATCHED_BY_TASK : WATCHED))
             look = look < ROUND ? look : ROUND;
         else if (slot && pl_life_of(pl_load_acquire(&slot->life)) == PL_RUNNING &&
                  !pl_heart_is_stopped(slot))
@@ -87,12 +94,13 @@ static bool list_running(const struct crowd *c, uint32_t *ids, struct pl_wait *w
 /* Sleeps until one of them has ended. 0, or as pl_park. */
 static int await_one(const struct crowd *c, struct pl_wait *wait)
 {
-    uint32_t ids[WATCHED], unchanged = 0;
+    uint32_t ids[WATCHED], ends = pl_load_seq_cst(&pl_task_ends);
     wait->others = ids;
     while (list_running(c, ids, wait)) {
-        int rc = pl_park(&unchanged, 0, wait);
+        int rc = pl_park(&pl_task_ends, ends, wait);
         if (rc < 0)
             return rc;
+        ends = pl_load_seq_cst(&pl_task_ends);
     }
     return 0;
 }

@@ -474,8 +474,6 @@ static void announce_end(struct pl_loop *loop, struct pl_task *task, int status)
 {
     task->status = status;
     task->finished = 0;
-    if (status < 0) /* who failed first may matter */
-        task->finished = plait_now();
     pl_store_relaxed(&task->state, (uint32_t)PL_TASK_ENDED);
     if (task->owns_argument)
         free(task->argument);
@@ -484,12 +482,18 @@ static void announce_end(struct pl_loop *loop, struct pl_task *task, int status)
     if (loop->root_waits)
         pl_task_ready(&loop->root);
     uint64_t life = pl_load_relaxed(&task->life);
+    if (status < 0 || (life & PL_TASK_WATCHED)) /* who ended first may matter */
+        task->finished = plait_now();
     /* R:task.over, pairs with pl_task_hold. */
     while (!pl_cas_seq_cst(&task->life, &life, (life & ~PL_TASK_LIVE) | PL_TASK_OVER))
         ;
     pl_store_seq_cst(&task->ended, 1u);
     if (status < 0 && status != PLAIT_ECANCELED)
         tell_failure(task);
+    if (life & PL_TASK_WATCHED) {
+        pl_fetch_add_seq_cst(&pl_task_ends, 1u);
+        pl_unpark(&pl_task_ends, INT32_MAX);
+    }
     if ((life & PL_TASK_REFS) > 1)
         pl_unpark(&task->ended, INT32_MAX);
 }

@@ -30,6 +30,7 @@ enum pl_task_state {
 #define PL_TASK_OVER UINT64_C(0x02000000)
 #define PL_TASK_DETACHED UINT64_C(0x04000000)
 #define PL_TASK_JOINED UINT64_C(0x08000000)
+#define PL_TASK_WATCHED UINT64_C(0x10000000) /* its end is told to pl_task_ends, too */
 
 /* A task. Records are never unmapped, so that a late wake-up finds one, if perhaps another task's: it then
  * wakes that for no reason. Written by the loop's thread, unless said. */
@@ -170,6 +171,10 @@ bool pl_task_is_asked(struct pl_task *task);
 
 /* Has a task tell a worker of its failure. True: it is over already. */
 bool pl_task_tie(plait_worker task, uint32_t whom);
+
+/* Makes sure that pl_task_ends changes when the task ends, and its sleepers wake. True: it is over already. */
+bool pl_task_watch(plait_worker task);
+extern uint32_t pl_task_ends; /* ends of watched tasks in this process. Atomic */
 
 /* Finds the loop of a thread of this process and keeps it there until pl_loops_unlock. */
 struct pl_loop *pl_loops_lock(uint32_t host);
