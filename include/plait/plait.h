@@ -12,9 +12,12 @@
 #include <plait/error.h>
 #include <plait/event.h>
 #include <plait/fd.h>
+#include <plait/gather.h>
 #include <plait/gil.h>
+#include <plait/group.h>
 #include <plait/label.h>
 #include <plait/latch.h>
+#include <plait/local.h>
 #include <plait/lock.h>
 #include <plait/log.h>
 #include <plait/pi_lock.h>
@@ -22,6 +25,7 @@
 #include <plait/pool.h>
 #include <plait/rlock.h>
 #include <plait/rwlock.h>
+#include <plait/scope.h>
 #include <plait/semaphore.h>
 #include <plait/task.h>
 #include <plait/with.h>

@@ -11,7 +11,7 @@
 struct pl_slot;   /* registry */
 struct pl_parker; /* park */
 struct pl_task;   /* task */
-struct pl_scope;  /* park: cancel scopes */
+struct plait_scope; /* park: cancel scopes */
 struct pl_asked;  /* registry */
 struct pl_locals; /* task: task-local variables */
 
@@ -25,7 +25,7 @@ struct pl_self {
     struct pl_slot *slot;     /* the registry entry of `id`; NULL: none yet */
     struct pl_asked *asked;   /* requests to stop; NULL: a thread that is not registered */
     struct pl_task *task;     /* the task that runs; NULL: this thread has no loop */
-    struct pl_scope *scope;   /* the innermost cancel scope; NULL: none */
+    struct plait_scope *scope; /* the innermost cancel scope; NULL: none */
     struct pl_locals *locals; /* values of task-local variables; NULL: none */
     const void *site;         /* where in the program, for calls within plait; NULL: unknown */
 
@@ -56,6 +56,12 @@ enum { PL_ID_SLOT_BITS = 16, PL_ID_BITS = 29 };
  * Declared here because the arena needs it too; the registry, which knows workers, defines it. */
 int pl_self_enter(void);
 int pl_thread_enter(void);
+
+/* Task-local variables: what a new worker is to begin with (NULL: nothing), made by its starter and set by itself as
+ * pl_self.locals; 0 or PLAIT_ENOMEM. Given up unused; given up by the worker at its end. Defined by the task layer. */
+int pl_locals_share(struct pl_locals **ret);
+void pl_locals_free(struct pl_locals *locals);
+void pl_locals_drop(void);
 
 /* Entries of the registry in use; for plait_arena_stats, and defined by the registry too. */
 uint32_t pl_workers_known(void);

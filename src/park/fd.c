@@ -44,21 +44,14 @@ int pl_fd_ready(int fd, uint32_t events)
     return poll_result(rc, ready);
 }
 
-static bool is_asked_to_stop(const struct pl_wait *wait)
-{
-    struct pl_slot *slot = pl_self.slot;
-    /* After in_poll was set, and in that order for all: see poll.c. */
-    return !wait->uncancellable &&
-           pl_load_seq_cst(&slot->asked.made) != pl_load_relaxed(&slot->asked.delivered);
-}
-
 /* One sleep, of a nap at most. 0: again. */
 static int sleep_once(int fd, uint32_t events, struct pl_wait *wait)
 {
     uint32_t ready;
-    bool asked = is_asked_to_stop(wait);
+    bool asked = pl_wait_is_asked(wait); /* after in_poll was set, and in that order for all: see poll.c */
     int64_t now = plait_now();
-    int64_t left = now >= wait->deadline ? 0 : wait->deadline - now;
+    int64_t look = pl_wait_look(wait);
+    int64_t left = now >= look ? 0 : look - now;
     int64_t nap = asked ? 0 : left < PL_POLL_NAP ? left : PL_POLL_NAP;
     PL_STEP("ppoll", &pl_self.slot->in_poll);
     int polled = poll_fd(fd, events, nap, pl_poll_mask(), &ready);

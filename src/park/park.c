@@ -15,6 +15,7 @@
 #include "base/atomic.h"
 #include "base/clock.h"
 #include "base/model.h"
+#include "park/scope.h"
 #include "port/futex.h"
 
 #include <limits.h>
@@ -45,7 +46,7 @@ void pl_wait_renew(struct pl_wait *wait)
 
 /* --- cancellation --- */
 
-int pl_cancel_take(void)
+int pl_request_take(void)
 {
     struct pl_asked *self = pl_self.asked;
     uint32_t asked = pl_load_acquire(&self->made);
@@ -55,7 +56,12 @@ int pl_cancel_take(void)
     return PLAIT_ECANCELED;
 }
 
-void pl_cancel_put_back(void)
+int pl_cancel_take(void)
+{
+    return pl_self.scope ? pl_scope_take(PL_NEVER) : pl_request_take();
+}
+
+static void put_request_back(void)
 {
     struct pl_asked *self = pl_self.asked;
     pl_store_relaxed(&self->delivered, pl_load_relaxed(&self->delivered) - 1);
@@ -82,6 +88,26 @@ void pl_nudge(struct pl_slot *slot)
     pl_poll_nudge(slot);
 }
 
+void pl_cancel_put_back(void)
+{
+    if (!pl_scope_untake())
+        put_request_back();
+}
+
+void pl_cancel_put_back_unsaid(void)
+{
+    if (!pl_scope_took()) /* a scope that is over is so for the next call, too */
+        put_request_back();
+}
+
+void pl_request_say_again(void)
+{
+    const struct pl_asked *self = pl_self.asked;
+    if (self && pl_load_acquire(&self->made) == pl_load_relaxed(&self->delivered) &&
+        pl_load_relaxed(&self->undone) != pl_load_relaxed(&self->delivered))
+        put_request_back();
+}
+
 int pl_cancel_request(struct pl_slot *slot, uint32_t generation)
 {
     int rc = pl_asked_add(&slot->asked, generation);
@@ -97,7 +123,7 @@ int pl_cancel_request(struct pl_slot *slot, uint32_t generation)
 
 /* --- the thread parker --- */
 
-_Static_assert(PL_WATCH_MOST + 3 <= PL_FUTEX_MAX, "word, cancel, holder and others fit");
+_Static_assert(PL_WATCH_MOST + 4 <= PL_FUTEX_MAX, "word, cancel, stir, holder and others fit");
 
 enum { PL_WATCH_PROCESSES = 32 };
 
@@ -144,7 +170,13 @@ static bool watch_more(struct pl_parked *node, struct pl_watch *list, int *n)
     const struct pl_wait *wait = node->wait;
     struct pl_slot *self = pl_self.slot;
     uint32_t asked = pl_load_seq_cst(&self->asked.made);
-    if (!wait->uncancellable) {
+    if (pl_self.scope && !wait->uncancellable) {
+        uint32_t stir = pl_load_seq_cst(&self->stir);
+        if (stir != pl_self.scope->stirred_)
+            return false;
+        list[(*n)++] = (struct pl_watch){&self->stir, stir, true};
+    }
+    if (!wait->deaf) {
         if (asked != pl_load_relaxed(&self->asked.delivered))
             return false;
         list[(*n)++] = (struct pl_watch){&self->asked.made, asked, true};
@@ -241,18 +273,54 @@ static bool is_asked_to_look(void)
     return true;
 }
 
+int64_t pl_wait_end(const struct pl_wait *wait)
+{
+    int64_t end = pl_self.scope && !wait->uncancellable ? pl_scope_end_of_waits() : PL_NEVER;
+    return end < wait->deadline ? end : wait->deadline;
+}
+
+int64_t pl_wait_look(const struct pl_wait *wait)
+{
+    int64_t look = pl_self.scope && !wait->uncancellable ? pl_scope_next_look() : PL_NEVER;
+    return look < wait->deadline ? look : wait->deadline;
+}
+
+int pl_wait_take(struct pl_wait *wait)
+{
+    wait->deaf = wait->uncancellable || pl_is_shielded();
+    if (wait->uncancellable)
+        return 0;
+    return pl_self.scope ? pl_scope_take(wait->deadline) : pl_request_take();
+}
+
+bool pl_wait_is_asked(struct pl_wait *wait)
+{
+    wait->deaf = wait->uncancellable || pl_is_shielded();
+    if (!wait->deaf &&
+        pl_load_seq_cst(&pl_self.asked->made) != pl_load_relaxed(&pl_self.asked->delivered))
+        return true;
+    return pl_self.scope && !wait->uncancellable && pl_scope_is_over();
+}
+
+/* When to wake at the latest. */
+static int64_t latest_look(const struct pl_wait *wait)
+{
+    int64_t look = pl_wait_look(wait);
+    return wait->nap_end < look ? wait->nap_end : look;
+}
+
 /* Sleeps once, and says why it woke: as pl_park. The wait is on record. The clock is asked no more often
  * than it must: on virtual machines that may cost as much as the rest. */
 static int sleep_recorded(struct pl_parked *node, int64_t start)
 {
     struct pl_wait *wait = node->wait;
-    bool chosen = sleep_once(node, wait->nap_end < wait->deadline ? wait->nap_end : wait->deadline);
+    bool chosen = sleep_once(node, latest_look(wait));
     int64_t now = plait_now();
     wait->slept = true;
     wait->slept_for = now - start;
     if (note_deaths(node) || chosen || pl_load_relaxed(node->word) != node->seen)
         return 0;
-    int rc = wait->uncancellable ? 0 : pl_cancel_take();
+    int rc = pl_wait_take(wait);
     if (rc < 0)
         return rc;
     bool over = now >= wait->nap_end;
@@ -277,7 +345,7 @@ int pl_park(uint32_t *word, uint32_t seen, struct pl_wait *wait)
     int64_t now = plait_now();
     if (now >= wait->deadline)
         return PLAIT_ETIMEDOUT;
-    rc = wait->uncancellable ? 0 : pl_cancel_take();
+    rc = pl_wait_take(wait);
     if (rc < 0)
         return rc;
     if (wait->began == 0) {

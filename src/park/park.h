@@ -54,6 +54,7 @@ enum pl_wait_kind {
     PL_WAIT_GIL,
     PL_WAIT_FD, /* a descriptor */
     PL_WAIT_SLEEP,
+    PL_WAIT_WORKERS, /* the end of one of several workers */
     PL_WAIT_KINDS,
 };
 
@@ -70,6 +71,7 @@ struct pl_wait {
     const uint32_t *others; /* further ids whose death must wake us; n_others of them */
     int n_others;
     bool uncancellable; /* finish the wait whatever is asked (taking a lock back) */
+    bool deaf;          /* requests to stop do not reach it now: uncancellable, or shielded. pl_park */
     bool slept;         /* out: pl_park has slept in this wait */
     int64_t slept_for;  /* out: ns, the last time; what pl_spin_slept wants to know */
     int64_t began;      /* out: when it first parked; 0 before */
@@ -169,11 +171,27 @@ void pl_wait_renew(struct pl_wait *wait);
 void pl_wait_show(uint32_t *word, const struct pl_wait *wait, int64_t now);
 void pl_wait_hide(void);
 
-/* A request to stop that is not delivered yet: takes it and says PLAIT_ECANCELED, else 0. */
+/* A request to stop that is not delivered yet, or a cancel scope that is over: takes it and says
+ * PLAIT_ECANCELED, else 0. pl_request_take: requests only, shielded or not. */
 int pl_cancel_take(void);
+int pl_request_take(void);
 
-/* Puts back a request that was taken where another result is to be returned: the next call says it. */
+/* Puts back a request that was taken where another result is to be returned: the next call says it. With
+ * _unsaid what was to be done has not been done, though the caller cannot be told why. */
 void pl_cancel_put_back(void);
+void pl_cancel_put_back_unsaid(void);
+
+/* The last request to stop that was delivered is said once more by the next blocking call, unless one is waiting to
+ * be anyway or all were taken back. */
+void pl_request_say_again(void);
+
+/* For sleeps that are not made by pl_park. When the wait ends by itself, by its own deadline or that of a cancel
+ * scope; when to wake at the latest; what pl_cancel_take says in it, but of a scope only if its deadline is before the
+ * wait's own; whether that would say something. A sleep begins with pl_wait_take, which fills in `deaf`. */
+int64_t pl_wait_end(const struct pl_wait *wait);
+int64_t pl_wait_look(const struct pl_wait *wait);
+int pl_wait_take(struct pl_wait *wait);
+bool pl_wait_is_asked(struct pl_wait *wait);
 
 /* Makes sure that the caller may wait for a word: a task may for one in private memory without being in the
  * registry. 0, or as pl_self_known. */

@@ -4,6 +4,10 @@
 #include "base/atomic.h"
 #include "base/clock.h"
 
+/* In waits_firm: the wait cannot be made to fail at all; requests to stop do not reach it. */
+#define FIRM UINT32_C(1)
+#define SHIELDED UINT32_C(2)
+
 void pl_wait_show(uint32_t *word, const struct pl_wait *wait, int64_t now)
 {
     struct pl_slot *slot = pl_self.slot;
@@ -15,10 +19,10 @@ void pl_wait_show(uint32_t *word, const struct pl_wait *wait, int64_t now)
     /* R:wait.record, pairs with pl_wait_read: who sees a field of this wait sees that it changes. */
     pl_store_release(&slot->waits_kind, (uint32_t)wait->kind);
     pl_store_release(&slot->waits_holder, wait->holder);
-    pl_store_release(&slot->waits_firm, (uint32_t)wait->uncancellable);
+    pl_store_release(&slot->waits_firm, wait->uncancellable ? FIRM : wait->deaf ? SHIELDED : 0u);
     pl_store_release(&slot->waits_unheld, wait->unheld);
     pl_store_release(&slot->waits_since, wait->began);
-    pl_store_release(&slot->waits_until, wait->deadline);
+    pl_store_release(&slot->waits_until, pl_wait_end(wait));
     pl_store_release(&slot->waits_looked, held ? now : 0);
     pl_store_seq_cst(&slot->waits_on, word);
     pl_store_release(&slot->waits_seq, seq + 2);
@@ -36,7 +40,7 @@ bool pl_wait_read(struct pl_slot *slot, struct pl_wait_record *ret)
     /* A:wait.record, pairs with pl_wait_show. */
     uint32_t seq = pl_load_acquire(&slot->waits_seq);
     uint32_t kind = pl_load_acquire(&slot->waits_kind);
-    bool firm = pl_load_acquire(&slot->waits_firm) != 0;
+    uint32_t firmness = pl_load_acquire(&slot->waits_firm);
     bool asked = pl_load_acquire(&slot->asked.made) != pl_load_acquire(&slot->asked.delivered);
     *ret = (struct pl_wait_record){
         .slot = slot,
@@ -49,8 +53,8 @@ bool pl_wait_read(struct pl_slot *slot, struct pl_wait_record *ret)
         .word = pl_load_acquire(&slot->waits_on),
         .since = pl_load_acquire(&slot->waits_since),
         .looked = pl_load_acquire(&slot->waits_looked),
-        .firm = firm,
-        .ends_soon = pl_load_acquire(&slot->waits_until) != PL_NEVER || (asked && !firm),
+        .firm = firmness == FIRM,
+        .ends_soon = pl_load_acquire(&slot->waits_until) != PL_NEVER || (asked && firmness == 0),
     };
     return kind != PL_WAIT_NONE && kind < PL_WAIT_KINDS && pl_wait_is_same(ret);
 }

@@ -213,6 +213,7 @@ void pl_recover(struct pl_slot *slot)
     wake_sleepers(&slot->waits_on);
     wake_sleepers(&slot->waking);
     pl_fetch_add_relaxed(&pl_arena->deaths, 1u);
+    pl_slot_tell_failure(slot);
     pl_store_release(&slot->recoverer, PL_RECOVERED);
     pl_heart_stopped(slot);
     bury(slot, generation);

@@ -56,7 +56,9 @@ static void forget_self_in_child(void)
     __atomic_store_n(&pl_fork_parent, pl_self.thread_id, __ATOMIC_RELAXED);
     __atomic_store_n(&known.pid, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&pl_forks, pl_forks + 1, __ATOMIC_RELAXED);
+    struct pl_locals *locals = pl_self.locals; /* a child inherits what its parent has set */
     memset(&pl_self, 0, sizeof pl_self);
+    pl_self.locals = locals;
 }
 
 static void sign_off(void *slot)
@@ -206,6 +208,7 @@ static void reset(struct pl_slot *slot)
     pl_store_relaxed(&slot->host, 0u);
     pl_store_relaxed(&slot->runs_tasks, 0u);
     pl_store_relaxed(&slot->asked_tasks, 0u);
+    pl_store_relaxed(&slot->tells, 0u);
     pl_store_relaxed(&slot->parent_pid, 0);
     pl_store_relaxed(&slot->parent_birth, UINT64_C(0));
     pl_store_relaxed(&slot->pid, 0);
@@ -294,7 +297,11 @@ bool pl_slot_enter(struct pl_slot *slot, uint64_t meant)
 {
     if (!begin_entering(slot, meant))
         return false;
+    struct pl_locals *locals = pl_self.locals; /* what it has begun before it was known */
+    struct plait_scope *scope = pl_self.scope;
     memset(&pl_self, 0, sizeof pl_self);
+    pl_self.locals = locals;
+    pl_self.scope = scope;
     pl_heart_start(slot);
     pl_store_relaxed(&slot->pid, (int32_t)getpid());
     pl_store_relaxed(&slot->tid, (int32_t)gettid());
@@ -387,6 +394,7 @@ int pl_self_enter(void)
 void pl_slot_leave(enum pl_ending ending, int status)
 {
     struct pl_slot *slot = pl_self.thread;
+    pl_locals_drop();
     pl_slot_drop_argument(slot);
     drop_places(slot);
     pl_alloc_leave();
@@ -412,11 +420,27 @@ void pl_slot_drop_argument(struct pl_slot *slot)
     pl_store_release(&slot->owns_argument, 0u);
 }
 
+static bool has_failed(struct pl_slot *slot)
+{
+    int32_t status = pl_load_relaxed(&slot->status);
+    return pl_load_acquire(&slot->ending) != PL_END_RETURNED ||
+           (status < 0 && status != PLAIT_ECANCELED);
+}
+
+void pl_slot_tell_failure(struct pl_slot *slot)
+{
+    /* Who sets it looks at `life` after (group.c): one of the two sees the other. */
+    uint32_t whom = pl_load_seq_cst(&slot->tells);
+    if (whom && has_failed(slot) && !pl_is_dead(whom))
+        pl_slot_stir(pl_slot_of(whom));
+}
+
 void pl_slot_ended(struct pl_slot *slot, uint32_t generation)
 {
     uint64_t running = life_word(generation, PL_RUNNING, 0);
     /* R:slot.ended, pairs with pl_slot_join and pl_slot_find: the ending is written before. */
-    pl_cas_acq_rel(&slot->life, &running, life_word(generation, PL_ENDED, 0));
+    pl_cas_seq_cst(&slot->life, &running, life_word(generation, PL_ENDED, 0));
+    pl_slot_tell_failure(slot);
     if (pl_load_acquire(&slot->flags) & PL_FLAG_DETACHED)
         pl_slot_join(slot, generation);
     pl_futex_wake(pl_life_word(slot), INT_MAX, true);

@@ -167,13 +167,15 @@ struct pl_slot {
     uint32_t
         in_poll; /* atomic: it sleeps, or is about to, where only a signal wakes it (park/poll.c); the
                        * worker writes, who has changed something it should see reads */
+    uint32_t stir;  /* atomic: counts calls to look at its scopes; anyone adds. Sleepers in a scope watch it */
+    uint32_t tells; /* atomic: id of the worker to stir if this one fails or dies; who started it sets */
 
     /* The wait, written by the worker while it sleeps, read by anyone (park/record.h). All atomic. */
     uint32_t
         waits_seq; /* odd while the worker changes what follows; else differs from wait to wait */
     uint32_t waits_kind;   /* enum pl_wait_kind; 0 when running */
     uint32_t waits_holder; /* id of the worker it waits for, 0 unknown */
-    uint32_t waits_firm;   /* it cannot be asked to give up */
+    uint32_t waits_firm;   /* it cannot be asked to give up; see park/record.c */
     uint32_t waits_unheld; /* bits of the word: if one is set, whom it names does not hold it */
     uint32_t *waits_on;    /* the word, also of the last wait */
     uint32_t *waking;      /* a shared word whose sleepers it is about to wake */
@@ -302,6 +304,11 @@ bool pl_slot_enter(struct pl_slot *slot, uint64_t meant);
 int pl_slot_enter_task(struct pl_slot **ret, plait_worker known_as);
 void pl_slot_leave_task(struct pl_slot *slot, int status);
 
+/* Makes a task look around, if it is parked; of any thread of the process, while the task is certain not to end. Defined by
+ * the task layer. */
+struct pl_task;
+void pl_task_look(struct pl_task *task);
+
 /* Gives the task that runs here an entry of its own; defined by the task layer. As pl_self_enter. */
 int pl_task_enter(void);
 
@@ -315,6 +322,12 @@ struct pl_argument_tag {
     _Alignas(16) uint64_t generation;
     uint64_t slot;
 };
+
+/* Makes a worker that sleeps in a cancel scope look around. Too often harms nobody. Defined by park. */
+void pl_slot_stir(struct pl_slot *slot);
+
+/* Stirs whom the worker's failure or death concerns. `life` is ENDED, or it is known to be dead. */
+void pl_slot_tell_failure(struct pl_slot *slot);
 
 /* Frees the argument if it is a copy. By the worker, or once it is dead whoever has claimed its
  * recovery; may be repeated. */

@@ -34,6 +34,7 @@
 #include "base/atomic.h"
 #include "base/clock.h"
 #include "park/park.h"
+#include "park/scope.h"
 #include "port/futex.h"
 #include "port/mapping.h"
 #include "sync/lockdep.h"
@@ -156,21 +157,26 @@ static void bury_holder(plait_pi_lock *lock, uint32_t tid)
 static void nap(const struct pl_wait *wait)
 {
     struct pl_slot *slot = pl_self.slot;
-    int64_t until = plait_now() + NAP;
-    pl_futex_wait(&slot->asked.made, pl_load_relaxed(&slot->asked.delivered), true,
-                  until < wait->deadline ? until : wait->deadline);
+    uint32_t unchanged = 0;
+    int64_t until = plait_now() + NAP, end = pl_wait_end(wait);
+    if (pl_is_shielded()) /* a request that is not to be heard would end each nap */
+        pl_futex_wait(&unchanged, 0, false, until < end ? until : end);
+    else
+        pl_futex_wait(&slot->asked.made, pl_load_relaxed(&slot->asked.delivered), true,
+                      until < end ? until : end);
 }
 
 /* Waits in the kernel for one slice, on record. */
 static int wait_in_kernel(plait_pi_lock *lock, struct pl_wait *wait)
 {
-    int64_t now = plait_now(), until = now + SLICE;
+    int64_t now = plait_now(), until = now + SLICE, end = pl_wait_end(wait);
+    wait->deaf = pl_is_shielded();
     if (wait->began == 0)
         wait->began = now;
     wait->holder = pl_load_relaxed(&lock->holder_);
     pl_wait_show(&lock->holder_, wait, now);
     int rc = pl_futex_lock_pi(&lock->word_, is_shared(lock),
-                              until < wait->deadline ? until : wait->deadline);
+                              until < end ? until : end);
     if (rc == -ETIMEDOUT && pl_deadlock_check(wait) < 0)
         rc = -EDEADLK;
     pl_wait_hide();

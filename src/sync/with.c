@@ -21,7 +21,7 @@
 static struct plait_with_ begun(void *what, void (*end)(void *), int rc)
 {
     if (rc == PLAIT_ECANCELED)
-        pl_cancel_put_back();
+        pl_cancel_put_back_unsaid();
     return (struct plait_with_){.what = what,
                                 .end = end,
                                 .forks = __atomic_load_n(&pl_forks, __ATOMIC_RELAXED),

@@ -168,6 +168,33 @@ int pl_task_cancel(plait_worker worker)
     return rc;
 }
 
+bool pl_task_tie(plait_worker worker, uint32_t whom)
+{
+    struct pl_task *task = pl_task_hold(worker);
+    if (!task)
+        return true;
+    pl_store_seq_cst(&task->tells, whom);
+    bool over = !(pl_load_seq_cst(&task->life) & PL_TASK_LIVE);
+    pl_task_drop(task, 0);
+    return over;
+}
+
+/* --- watching --- */
+
+uint32_t pl_task_ends;
+
+bool pl_task_watch(plait_worker worker)
+{
+    struct pl_task *task = pl_task_hold(worker);
+    if (!task)
+        return true;
+    uint64_t life = pl_load_seq_cst(&task->life);
+    while (!(life & PL_TASK_WATCHED) && !pl_cas_seq_cst(&task->life, &life, life | PL_TASK_WATCHED))
+        ;
+    pl_task_drop(task, 0);
+    return !(life & PL_TASK_LIVE);
+}
+
 /* --- asking --- */
 
 static int state_of(const struct pl_task *task)

@@ -461,6 +461,14 @@ void pl_task_give_way(void)
 
 /* --- the end --- */
 
+/* As pl_slot_tell_failure. */
+static void tell_failure(struct pl_task *task)
+{
+    uint32_t whom = pl_load_seq_cst(&task->tells);
+    if (whom && !pl_is_dead(whom))
+        pl_slot_stir(pl_slot_of(whom));
+}
+
 /* Says that the task is over, and tells those who wait for that. */
 static void announce_end(struct pl_loop *loop, struct pl_task *task, int status)
 {
@@ -474,16 +482,26 @@ static void announce_end(struct pl_loop *loop, struct pl_task *task, int status)
     if (loop->root_waits)
         pl_task_ready(&loop->root);
     uint64_t life = pl_load_relaxed(&task->life);
+    if (status < 0 || (life & PL_TASK_WATCHED)) /* who ended first may matter */
+        task->finished = plait_now();
     /* R:task.over, pairs with pl_task_hold. */
-    while (!pl_cas_acq_rel(&task->life, &life, (life & ~PL_TASK_LIVE) | PL_TASK_OVER))
+    while (!pl_cas_seq_cst(&task->life, &life, (life & ~PL_TASK_LIVE) | PL_TASK_OVER))
         ;
     pl_store_seq_cst(&task->ended, 1u);
+    if (status < 0 && status != PLAIT_ECANCELED)
+        tell_failure(task);
+    if (life & PL_TASK_WATCHED) {
+        pl_fetch_add_seq_cst(&pl_task_ends, 1u);
+        pl_unpark(&pl_task_ends, INT32_MAX);
+    }
     if ((life & PL_TASK_REFS) > 1)
         pl_unpark(&task->ended, INT32_MAX);
 }
 
 static void end_unborn(struct pl_loop *loop, struct pl_task *task, int status)
 {
+    pl_locals_free(task->locals);
+    task->locals = NULL;
     announce_end(loop, task, status);
     pl_task_drop(task, 0);
 }
@@ -502,6 +520,7 @@ _Noreturn void pl_task_finish(int status)
 {
     struct pl_task *self = pl_self.task;
     struct pl_loop *loop = self->loop;
+    pl_locals_drop();
     if (self->slot)
         leave_registry(self, status);
     announce_end(loop, self, status);

@@ -14,6 +14,7 @@
  * loop looks at (pl_parker_sort). */
 #include "base/atomic.h"
 #include "base/clock.h"
+#include "park/scope.h"
 #include "task/task_internal.h"
 
 #include <string.h>
@@ -40,7 +41,8 @@ static bool is_deaf(const struct pl_task *self)
 /* Lets others run until woken, asked, or `until`. */
 static void doze(struct pl_task *self, uint32_t *word, const struct pl_wait *wait, int64_t until)
 {
-    self->firm = wait->uncancellable;
+    self->firm = wait->deaf;
+    self->certain = wait->uncancellable;
     if (!is_deaf(self) && pl_task_is_asked(self))
         return;
     set_timer(self, until);
@@ -49,12 +51,12 @@ static void doze(struct pl_task *self, uint32_t *word, const struct pl_wait *wai
 }
 
 static int why_awake(struct pl_task *self, const uint32_t *word, uint32_t seen,
-                     const struct pl_wait *wait)
+                     struct pl_wait *wait)
 {
     if (pl_load_relaxed(word) != seen)
         return 0;
-    int rc = wait->uncancellable ? 0 : pl_cancel_take();
-    return rc < 0 ? rc : self->timed_out && wait->deadline != PL_NEVER ? PLAIT_ETIMEDOUT : 0;
+    int rc = pl_wait_take(wait);
+    return rc < 0 ? rc : self->timed_out && pl_passed(wait->deadline) ? PLAIT_ETIMEDOUT : 0;
 }
 
 static int park_privately(struct pl_parker *parker, uint32_t *word, uint32_t seen,
@@ -62,7 +64,7 @@ static int park_privately(struct pl_parker *parker, uint32_t *word, uint32_t see
 {
     struct pl_task *self = pl_self.task;
     struct pl_parked node;
-    int rc = wait->uncancellable ? 0 : pl_cancel_take();
+    int rc = pl_wait_take(wait);
     if (rc < 0 || wait->deadline == 0)
         return rc < 0 ? rc : PLAIT_ETIMEDOUT;
     node.word = word;
@@ -79,7 +81,7 @@ static int park_privately(struct pl_parker *parker, uint32_t *word, uint32_t see
     wait->slept_for = 0;
     if (!pl_lot_enter(&node))
         return 0;
-    doze(self, word, wait, wait->deadline);
+    doze(self, word, wait, pl_wait_look(wait));
     return pl_lot_leave(&node) ? 0 : why_awake(self, word, seen, wait);
 }
 
@@ -173,6 +175,20 @@ const struct pl_parker pl_task_parker = {
 
 /* --- requests --- */
 
+/* Whether it is in a scope and has not looked around since it was told to. */
+static bool is_stirred(const struct pl_task *task, struct pl_slot *slot)
+{
+    return task->scope && !task->certain && pl_load_acquire(&slot->stir) != task->scope->stirred_;
+}
+
+void pl_task_look(struct pl_task *task)
+{
+    if (task->loop == pl_loop_here())
+        pl_task_ready(task);
+    else
+        pl_task_post(task);
+}
+
 static void pass_on(struct pl_task *task)
 {
     struct pl_asked *asked = &task->slot->asked;
@@ -180,7 +196,7 @@ static void pass_on(struct pl_task *task)
     for (; delivered != made; delivered++)
         pl_asked_add(&task->asked, pl_generation_of(pl_load_relaxed(&task->life)));
     pl_store_relaxed(&asked->delivered, made);
-    bool look = pl_load_acquire(&task->slot->asked_to_look);
+    bool look = pl_load_acquire(&task->slot->asked_to_look) || is_stirred(task, task->slot);
     if (look || (pl_task_is_asked(task) && !task->firm))
         pl_task_ready(task);
 }
@@ -188,7 +204,8 @@ static void pass_on(struct pl_task *task)
 void pl_parker_sort(struct pl_loop *loop)
 {
     struct pl_task *root = &loop->root;
-    if (root->state == PL_TASK_PARKED && !root->firm && pl_task_is_asked(root))
+    if (root->state == PL_TASK_PARKED &&
+        ((!root->firm && pl_task_is_asked(root)) || is_stirred(root, loop->thread)))
         pl_task_ready(root);
     if (!pl_load_seq_cst(&loop->thread->asked_tasks))
         return;

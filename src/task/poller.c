@@ -226,21 +226,23 @@ static void unlist(struct pl_loop *loop, int fd, struct waiter *w)
 static int wait_once(struct pl_loop *loop, int fd, struct waiter *w, struct pl_wait *wait)
 {
     struct pl_task *self = w->task;
-    int rc = wait->uncancellable ? 0 : pl_cancel_take();
+    int rc = pl_wait_take(wait);
     if (rc < 0)
         return rc;
-    self->firm = wait->uncancellable;
+    int64_t look = pl_wait_look(wait);
+    self->firm = wait->deaf;
+    self->certain = wait->uncancellable;
     self->timed_out = false;
-    if (wait->deadline != PL_NEVER)
-        pl_timers_add(&loop->timers, &self->timer, wait->deadline);
+    if (look != PL_NEVER)
+        pl_timers_add(&loop->timers, &self->timer, look);
     enlist(loop, fd, w);
     pl_task_suspend(wait->kind, NULL);
     unlist(loop, fd, w);
     pl_timers_remove(&loop->timers, &self->timer);
     if (w->got)
         return 0;
-    rc = wait->uncancellable ? 0 : pl_cancel_take();
-    return rc < 0 ? rc : self->timed_out ? PLAIT_ETIMEDOUT : 0;
+    rc = pl_wait_take(wait);
+    return rc < 0 ? rc : self->timed_out && pl_passed(wait->deadline) ? PLAIT_ETIMEDOUT : 0;
 }
 
 /* What to register for one event more. A registration that is kept must stay what it is; to make it anew brings an

@@ -68,7 +68,7 @@ int plait_run(plait_function *fn, void *arg)
 
 int plait_yield(void)
 {
-    int rc = pl_self.asked ? pl_cancel_take() : 0;
+    int rc = plait_checkpoint();
     if (rc < 0)
         return rc;
     if (pl_self.task)

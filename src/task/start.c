@@ -85,16 +85,24 @@ static void reset(struct pl_task *task)
     task->slot = NULL;
     task->scope = NULL;
     task->locals = NULL;
+    pl_store_relaxed(&task->tells, 0u);
     task->site = NULL;
     pl_store_relaxed(&task->asked.delivered, tag);
     pl_store_relaxed(&task->asked.undone, tag);
     pl_store_relaxed(&task->asked.made, tag);
     memset(&task->timer, 0, sizeof task->timer);
-    task->timed_out = task->firm = task->counted = task->started = false;
+    task->timed_out = task->firm = task->certain = task->counted = task->started = false;
     task->name = NULL;
     task->joins = NULL;
     pl_store_relaxed(&task->waits_kind, (uint32_t)PL_WAIT_NONE);
     pl_store_relaxed(&task->ended, 0u);
+}
+
+static void unfill(struct pl_task *task)
+{
+    if (task->owns_argument)
+        free(task->argument);
+    pl_locals_free(task->locals);
 }
 
 /* 0 or PLAIT_ENOMEM. */
@@ -109,10 +117,12 @@ static int fill(struct pl_task *task, plait_function *fn, void *arg, const plait
     task->stack = (struct pl_stack){.size = o->stack_size};
     task->timer.when = when;
     int rc = fill_argument(task, arg, o->arg_size);
+    if (rc == 0)
+        rc = pl_locals_share(&task->locals);
     if (rc == 0 && o->name && !(task->name = copy_name(o->name)))
         rc = PLAIT_ENOMEM;
-    if (rc < 0 && task->owns_argument)
-        free(task->argument);
+    if (rc < 0)
+        unfill(task);
     return rc;
 }
 
@@ -184,8 +194,7 @@ static int start_there(plait_worker *ret, plait_function *fn, void *arg, const p
     pl_loops_unlock();
     if (loop)
         return 0;
-    if (task->owns_argument)
-        free(task->argument);
+    unfill(task);
     free(task->name);
     pl_record_give(pl_loop_here(), task);
     return PLAIT_ESTALE;

@@ -30,6 +30,7 @@ enum pl_task_state {
 #define PL_TASK_OVER UINT64_C(0x02000000)
 #define PL_TASK_DETACHED UINT64_C(0x04000000)
 #define PL_TASK_JOINED UINT64_C(0x08000000)
+#define PL_TASK_WATCHED UINT64_C(0x10000000) /* its end is told to pl_task_ends, too */
 
 /* A task. Records are never unmapped, so that a late wake-up finds one, if perhaps another task's: it then
  * wakes that for no reason. Written by the loop's thread, unless said. */
@@ -42,7 +43,7 @@ struct pl_task {
     /* What pl_self has of it while it runs. */
     uint32_t id, quick;
     struct pl_slot *slot; /* its entry in the registry; NULL: none yet */
-    struct pl_scope *scope;
+    struct plait_scope *scope;
     struct pl_locals *locals;
     const void *site;
 
@@ -55,6 +56,7 @@ struct pl_task {
     bool timed_out;        /* the timer has fired */
     bool told;             /* by a proxy */
     bool firm;             /* in a wait that requests to stop do not end */
+    bool certain;          /* in a wait that nothing of the kind ends */
     bool daemon;
     bool counted; /* among the loop's */
     bool owns_argument;
@@ -64,6 +66,7 @@ struct pl_task {
     void *argument;
     int64_t began; /* plait_now() at its start */
     plait_worker parent;
+    uint32_t tells; /* atomic: as a slot's; who started it */
     char *name;     /* PLAIT_NAME_SIZE bytes; NULL: made from the index */
     uint32_t index; /* of this record; constant */
     uint32_t host;  /* slot of the thread, as in its handle */
@@ -165,6 +168,13 @@ void pl_task_post(struct pl_task *task);
 
 /* Whether a request to stop waits to be delivered. */
 bool pl_task_is_asked(struct pl_task *task);
+
+/* Has a task tell a worker of its failure. True: it is over already. */
+bool pl_task_tie(plait_worker task, uint32_t whom);
+
+/* Makes sure that pl_task_ends changes when the task ends, and its sleepers wake. True: it is over already. */
+bool pl_task_watch(plait_worker task);
+extern uint32_t pl_task_ends; /* ends of watched tasks in this process. Atomic */
 
 /* Finds the loop of a thread of this process and keeps it there until pl_loops_unlock. */
 struct pl_loop *pl_loops_lock(uint32_t host);

@@ -49,7 +49,7 @@ int plait_uncancel(void)
 
 int plait_checkpoint(void)
 {
-    return pl_self.asked ? pl_cancel_take() : 0;
+    return pl_self.asked || pl_self.scope ? pl_cancel_take() : 0;
 }
 
 /* Where no pidfd is to be had: a child of ours keeps its pid until we collect it. */

@@ -69,9 +69,9 @@ static int wait_for_zombie(struct pl_slot *slot, const struct pl_wait *wait)
     enum { LOOK_EVERY = 20 * 1000 * 1000 };
     int saved = errno;
     int64_t now = plait_now(), look = now + LOOK_EVERY;
+    int64_t end = pl_wait_end(wait);
     pl_wait_show(pl_life_word(slot), wait, now);
-    int rc =
-        pl_process_wait(pl_load_acquire(&slot->pid), look < wait->deadline ? look : wait->deadline);
+    int rc = pl_process_wait(pl_load_acquire(&slot->pid), look < end ? look : end);
     if (rc == -ENOSYS)
         usleep(1000);
     errno = saved;
