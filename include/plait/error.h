@@ -43,6 +43,7 @@ enum plait_code {
     PLAIT_ECONNREFUSED = -ECONNREFUSED,   /* nobody listens there */
     PLAIT_EPIPE = -EPIPE,                 /* the other side reads no more */
     PLAIT_ENOENT = -ENOENT,               /* no such file, or no socket of that path */
+    PLAIT_EEXIST = -EEXIST,               /* there is a file of that name already */
     PLAIT_EACCES = -EACCES,               /* the file's mode, or the port's number, forbids it */
     PLAIT_EADDRINUSE = -EADDRINUSE,       /* somebody else has the address */
     PLAIT_EADDRNOTAVAIL = -EADDRNOTAVAIL, /* not an address of this machine, or no port is left */

@@ -35,6 +35,7 @@ static const struct {
     ROW(PLAIT_ECONNREFUSED, "nobody listens there"),
     ROW(PLAIT_EPIPE, "the other side reads no more"),
     ROW(PLAIT_ENOENT, "no such file"),
+    ROW(PLAIT_EEXIST, "there is a file of that name already"),
     ROW(PLAIT_EACCES, "access denied"),
     ROW(PLAIT_EADDRINUSE, "the address is in use"),
     ROW(PLAIT_EADDRNOTAVAIL, "not an address of this machine, or no port is left"),

@@ -30,6 +30,7 @@ const char *pl_wait_name(uint32_t kind)
         [PL_WAIT_BANK] = "a bank",
         [PL_WAIT_GIL] = "a gil",
         [PL_WAIT_FD] = "a descriptor",
+        [PL_WAIT_HELPER] = "a helper thread",
         [PL_WAIT_SLEEP] = "time to pass",
         [PL_WAIT_WORKERS] = "the end of one of several workers",
     };
