@@ -269,7 +269,7 @@ static void the_report_of_a_deadlock_says_where_the_locks_were_taken(void **stat
     CHECK(strstr(reports->last, "held since take_beta_with_alpha+0x"));
 }
 
-static int listen(void **state)
+static int listen_in(void **state)
 {
     (void)state;
     reports = plait_alloc(sizeof *reports);
@@ -297,5 +297,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_wait_lets_go_of_the_conditions_lock),
         cmocka_unit_test(the_report_of_a_deadlock_says_where_the_locks_were_taken),
     };
-    return cmocka_run_group_tests(tests, listen, NULL);
+    return cmocka_run_group_tests(tests, listen_in, NULL);
 }
