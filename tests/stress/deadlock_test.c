@@ -123,7 +123,7 @@ static void each_that_is_there_is_undone(void **state)
     run(s, false, 400);
 }
 
-static int listen(void **state)
+static int listen_in(void **state)
 {
     (void)state;
     return plait_set_log(count, NULL);
@@ -136,5 +136,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(none_is_seen_where_none_is),
         cmocka_unit_test(each_that_is_there_is_undone),
     };
-    return cmocka_run_group_tests(tests, listen, NULL);
+    return cmocka_run_group_tests(tests, listen_in, NULL);
 }
