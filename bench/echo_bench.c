@@ -1,7 +1,7 @@
 /* TCP echo servers on the loopback with a task per connection. See echo_shape.h and echo_load.c.
  * Peers: libuv, Go's net package, asyncio's streams.
  *
- * "plait, bare": the kernel's calls on descriptors, and plait_wait_fd where they would block. */
+ * "plait": streams. "plait, bare": the kernel's calls on descriptors, and plait_wait_fd where they would block. */
 #include "echo_shape.h"
 
 #include <errno.h>
@@ -92,7 +92,42 @@ static double bare(const struct bench_subject *self)
     bench_fail("the server ended");
 }
 
+/* --- streams --- */
+
+enum { CLIENTS = 20000 };
+
+static int echo_stream(plait_stream *stream, void *arg)
+{
+    char *buffer = malloc(ECHO_BUFFER);
+    bench_check(buffer, "no memory");
+    ssize_t n;
+    (void)arg;
+    while ((n = plait_read(stream, buffer, ECHO_BUFFER, PLAIT_FOREVER)) > 0)
+        if (plait_write(stream, buffer, (size_t)n, NULL, PLAIT_FOREVER) < 0)
+            break;
+    free(buffer);
+    return 0;
+}
+
+static int serve_streams(void *subject)
+{
+    plait_listener *listener;
+    plait_listen_options listening = {.backlog = ECHO_BACKLOG};
+    plait_serve_options serving = {.kind = PLAIT_TASK, .max_clients = CLIENTS};
+    bench_check(plait_listen(&listener, "127.0.0.1", "0", &listening, PLAIT_FOREVER) == 0,
+                "not listening");
+    echo_start_load(subject, plait_listener_port(listener));
+    return plait_serve(listener, echo_stream, NULL, &serving);
+}
+
+static double streams(const struct bench_subject *self)
+{
+    plait_run(serve_streams, (void *)self);
+    bench_fail("the server ended");
+}
+
 static const struct bench_subject table[] = {
+    ECHO_CASES("plait", streams),
     ECHO_CASES("plait, bare", bare),
     {0},
 };
