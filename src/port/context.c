@@ -39,25 +39,25 @@ static void begin(void *first_frame)
 
 void pl_context_begin(void);
 
-/* As arch/context_x86_64.S has it. */
+/* As arch/context_x86_64.h has it. */
 struct kept {
     uint32_t mxcsr;
     uint16_t x87, unused;
-    void *r12, *r13, *r14, *r15, *rbx, *rbp, *rip;
+    void *rip, *rbp, *entry, *argument;
 };
 
 static void *lay(char *low, struct first *first)
 {
     struct kept *kept =
-        (struct kept *)(void *)first - 1; /* after it rsp is `first`: 16 bytes aligned */
+        (struct kept *)(void *)first - 1; /* all popped, rsp is `first`: 16 bytes aligned */
     (void)low;
     memset(kept, 0, sizeof *kept);
     __asm__ volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(kept->mxcsr), "=m"(kept->x87));
-    void (*run)(void *) = begin;
-    memcpy(&kept->r12, &run, sizeof run);
-    kept->r13 = first;
     void (*at)(void) = pl_context_begin;
     memcpy(&kept->rip, &at, sizeof at);
+    void (*run)(void *) = begin;
+    memcpy(&kept->entry, &run, sizeof run);
+    kept->argument = first;
     return kept;
 }
 

@@ -55,7 +55,11 @@ void pl_context_drop(struct pl_context *c);
 
 /* The switch itself, by processor: keeps the calling flow's registers on its stack, where they are in *save,
  * and goes on with those at `load`. */
+#if defined(__x86_64__) && defined(__LP64__) && !defined(PL_CONTEXT_UCONTEXT)
+#include "port/arch/context_x86_64.h"
+#else
 void pl_context_swap(void **save, void *load);
+#endif
 
 #if !defined(PL_CONTEXT_ASAN) && !defined(PL_CONTEXT_TSAN)
 

@@ -19,7 +19,7 @@
 #include <stdlib.h>
 
 enum {
-    WATCHED = 96, /* of PL_WATCH_MOST; the rest is left for a death anywhere */
+    WATCHED = 96,        /* of PL_WATCH_MOST; the rest is left for a death anywhere */
     WATCHED_BY_TASK = 6, /* a task's parker arms few */
     SOON = 1000 * 1000,
     ROUND = 5 * 1000 * 1000, /* between looks at more than can be watched */
@@ -111,8 +111,7 @@ static bool has_failed(plait_worker worker)
 {
     plait_blame blame;
     int rc = ending_of(worker, &blame);
-    return rc >= 0 &&
-           (!blame.returned || (blame.status < 0 && blame.status != PLAIT_ECANCELED));
+    return rc >= 0 && (!blame.returned || (blame.status < 0 && blame.status != PLAIT_ECANCELED));
 }
 
 /* Who has ended by now; whether that is enough. */

@@ -147,6 +147,7 @@ static int make_loop(struct pl_loop **ret)
         free(loop);
         return rc;
     }
+    loop->errno_at = &errno;
     pl_poll_hold();
     make_root(loop);
     list_loop(loop);
@@ -191,7 +192,7 @@ bool pl_loop_close(struct pl_loop *loop)
 
 /* --- the ready queue --- */
 
-static void append(struct pl_task_queue *queue, struct pl_task *task)
+static inline void append(struct pl_task_queue *queue, struct pl_task *task)
 {
     task->next = NULL;
     if (queue->last)
@@ -202,7 +203,7 @@ static void append(struct pl_task_queue *queue, struct pl_task *task)
     queue->n++;
 }
 
-static struct pl_task *take_first(struct pl_task_queue *queue)
+static inline struct pl_task *take_first(struct pl_task_queue *queue)
 {
     struct pl_task *task = queue->first;
     queue->first = task->next;
@@ -320,7 +321,7 @@ static void sleep_until_ready(struct pl_loop *loop)
     loop->looked_at = pl_ticks();
 }
 
-static void begin_pass(struct pl_loop *loop)
+static __attribute__((noinline)) void begin_pass(struct pl_loop *loop)
 {
     if (__builtin_expect(pl_load_relaxed(&loop->inbox) != NULL, 0))
         empty_inbox(loop);
@@ -331,9 +332,9 @@ static void begin_pass(struct pl_loop *loop)
     loop->pass_left = loop->ready.n;
 }
 
-static struct pl_task *next_ready(struct pl_loop *loop)
+static inline struct pl_task *next_ready(struct pl_loop *loop)
 {
-    if (loop->pass_left == 0)
+    if (__builtin_expect(loop->pass_left == 0, 0))
         begin_pass(loop);
     loop->pass_left--;
     return take_first(&loop->ready);
@@ -342,7 +343,7 @@ static struct pl_task *next_ready(struct pl_loop *loop)
 /* --- switching --- */
 
 /* The one before has left its stack for good: now that is free. */
-static void bury(struct pl_loop *loop)
+static __attribute__((noinline)) void bury(struct pl_loop *loop)
 {
     struct pl_task *dead = loop->dead;
     loop->dead = NULL;
@@ -351,9 +352,9 @@ static void bury(struct pl_loop *loop)
     pl_task_drop(dead, 0);
 }
 
-static void after_switch(struct pl_loop *loop)
+static inline void after_switch(struct pl_loop *loop)
 {
-    if (loop->dead)
+    if (__builtin_expect(loop->dead != NULL, 0))
         bury(loop);
 }
 
@@ -378,11 +379,20 @@ static bool prepare(struct pl_loop *loop, struct pl_task *task)
 /* It ends without having run. */
 static void end_unborn(struct pl_loop *loop, struct pl_task *task, int status);
 
-static struct pl_task *next_to_run(struct pl_loop *loop)
+static __attribute__((noinline)) struct pl_task *first_turn(struct pl_loop *loop,
+                                                            struct pl_task *task);
+
+static inline struct pl_task *next_to_run(struct pl_loop *loop)
 {
-    for (;;) {
-        struct pl_task *task = next_ready(loop);
-        if (__builtin_expect(task->started, 1))
+    struct pl_task *task = next_ready(loop);
+    return __builtin_expect(task->started, 1) ? task : first_turn(loop, task);
+}
+
+/* Prepares a task for its first turn; if that is not to be, the next one. */
+static struct pl_task *first_turn(struct pl_loop *loop, struct pl_task *task)
+{
+    for (;; task = next_ready(loop)) {
+        if (task->started)
             return task;
         pl_timers_remove(&loop->timers, &task->timer);
         if (pl_task_is_asked(task))
@@ -394,7 +404,7 @@ static struct pl_task *next_to_run(struct pl_loop *loop)
     }
 }
 
-static void save_self(struct pl_task *task)
+static inline void save_self(struct pl_task *task)
 {
     task->scope = pl_self.scope;
     task->locals = pl_self.locals;
@@ -412,7 +422,7 @@ bool pl_task_is_asked(struct pl_task *task)
     return pl_load_seq_cst(&asked->made) != pl_load_relaxed(&asked->delivered);
 }
 
-static void become(struct pl_task *task)
+static inline void become(struct pl_task *task)
 {
     pl_store_relaxed(&task->started, true);
     pl_store_relaxed(&task->state, (uint32_t)PL_TASK_RUNNING);
@@ -427,10 +437,10 @@ static void become(struct pl_task *task)
 }
 
 /* The calling task is PARKED, or READY and in the queue. Returns when it runs again. */
-static void schedule(struct pl_loop *loop)
+static inline void schedule(struct pl_loop *loop)
 {
     struct pl_task *self = pl_self.task;
-    int saved = errno;
+    int saved = *loop->errno_at;
     save_self(self);
     struct pl_task *next = next_to_run(loop);
     become(next);
@@ -438,7 +448,7 @@ static void schedule(struct pl_loop *loop)
         pl_context_switch(&self->context, &next->context);
         after_switch(loop);
     }
-    errno = saved;
+    *loop->errno_at = saved;
 }
 
 void pl_task_suspend(enum pl_wait_kind kind, uint32_t *word)

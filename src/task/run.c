@@ -66,11 +66,21 @@ int plait_run(plait_function *fn, void *arg)
     return status;
 }
 
+/* Whether there may be a reason not to go on. */
+static inline bool is_interrupted(void)
+{
+    struct pl_asked *asked = pl_self.asked;
+    return pl_self.scope ||
+           (asked && pl_load_acquire(&asked->made) != pl_load_relaxed(&asked->delivered));
+}
+
 int plait_yield(void)
 {
-    int rc = plait_checkpoint();
-    if (rc < 0)
-        return rc;
+    if (__builtin_expect(is_interrupted(), 0)) {
+        int rc = plait_checkpoint();
+        if (rc < 0)
+            return rc;
+    }
     if (pl_self.task)
         pl_task_give_way();
     else

@@ -96,6 +96,7 @@ struct pl_loop {
     struct pl_task_queue ready;
     int pass_left;        /* of those that were ready when this pass began */
     uint64_t looked_at;   /* pl_ticks() when descriptors were last asked */
+    int *errno_at;        /* the thread's errno: each task keeps its own over its waits */
     struct pl_task *dead; /* it has just left its stack */
     struct pl_task *free_records;
     struct pl_timers timers;
