@@ -43,8 +43,12 @@ static int at_end(plait_stream *stream)
 static ssize_t receive(plait_stream *stream, void *to, size_t n, struct pl_call *call)
 {
     int fd = stream->io.fd, rc = 0;
+    if (pl_fd_is_drained(fd, &stream->io.watch))
+        rc = pl_io_wait(&stream->io, POLLIN, call);
     while (rc == 0) {
         ssize_t got = stream->io.is_socket ? recv(fd, to, n, MSG_DONTWAIT) : read(fd, to, n);
+        if (got > 0 && (size_t)got < n && stream->io.is_socket) /* there was no more */
+            pl_fd_note_drained(fd, &stream->io.watch);
         if (got > 0)
             return got;
         if (got == 0)

@@ -48,7 +48,8 @@ int pl_fd_ready(int fd, uint32_t events)
 static int sleep_once(int fd, uint32_t events, struct pl_wait *wait)
 {
     uint32_t ready;
-    bool asked = pl_wait_is_asked(wait); /* after in_poll was set, and in that order for all: see poll.c */
+    bool asked =
+        pl_wait_is_asked(wait); /* after in_poll was set, and in that order for all: see poll.c */
     int64_t now = plait_now();
     int64_t look = pl_wait_look(wait);
     int64_t left = now >= look ? 0 : look - now;
@@ -96,6 +97,22 @@ int pl_park_fd_kept(int fd, uint32_t events, struct pl_wait *wait, struct pl_fd_
 int pl_park_fd(int fd, uint32_t events, struct pl_wait *wait)
 {
     return pl_park_fd_kept(fd, events, wait, NULL);
+}
+
+static uint32_t events_of(int fd, const struct pl_fd_watch *watch)
+{
+    struct pl_parker *parker = pl_self.parker;
+    return parker && parker->events_of ? parker->events_of(parker, fd, watch) : 0;
+}
+
+void pl_fd_note_drained(int fd, struct pl_fd_watch *watch)
+{
+    watch->drained = events_of(fd, watch);
+}
+
+bool pl_fd_is_drained(int fd, const struct pl_fd_watch *watch)
+{
+    return watch->drained && watch->drained == events_of(fd, watch);
 }
 
 void pl_fd_watch_drop(struct pl_fd_watch *watch)

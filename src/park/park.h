@@ -72,19 +72,22 @@ struct pl_wait {
     const uint32_t *others; /* further ids whose death must wake us; n_others of them */
     int n_others;
     bool uncancellable; /* finish the wait whatever is asked (taking a lock back) */
-    bool deaf;          /* requests to stop do not reach it now: uncancellable, or shielded. pl_park */
-    bool slept;         /* out: pl_park has slept in this wait */
-    int64_t slept_for;  /* out: ns, the last time; what pl_spin_slept wants to know */
-    int64_t began;      /* out: when it first parked; 0 before */
-    int64_t nap;        /* length of the next nap; grows */
-    int64_t nap_end;    /* when the current one ends; 0: none is begun */
-    int naps;           /* slept through so far */
-    bool told;          /* a suspected deadlock has been reported in this wait */
+    bool deaf;  /* requests to stop do not reach it now: uncancellable, or shielded. pl_park */
+    bool slept; /* out: pl_park has slept in this wait */
+    int64_t slept_for; /* out: ns, the last time; what pl_spin_slept wants to know */
+    int64_t began;     /* out: when it first parked; 0 before */
+    int64_t nap;       /* length of the next nap; grows */
+    int64_t nap_end;   /* when the current one ends; 0: none is begun */
+    int naps;          /* slept through so far */
+    bool told;         /* a suspected deadlock has been reported in this wait */
 };
 
 /* What a loop has noted about a descriptor that it keeps registered; in the stream it belongs to. Zeroed: nothing. */
 struct pl_fd_watch {
-    uint64_t loop; /* serial number of the loop it is registered with */
+    uint64_t
+        loop; /* serial number of the loop it is registered with. Atomic: reader and writer may differ */
+    uint32_t
+        drained; /* it was read empty when the loop had seen so many events of it; 0: that is not known. The reader */
 };
 
 /* A parker: how one kind of worker sleeps and is woken. Threads have theirs (park.c); the task
@@ -104,6 +107,9 @@ struct pl_parker {
     /* Waits for a descriptor: as pl_park_fd. NULL: as a thread does. */
     int (*wait_fd)(struct pl_parker *self, int fd, uint32_t events, struct pl_wait *wait,
                    struct pl_fd_watch *watch);
+    /* Events of a kept descriptor that the parker has seen, never 0; 0: it does not keep it, or its end has been told
+     * already. NULL for threads. */
+    uint32_t (*events_of)(struct pl_parker *self, int fd, const struct pl_fd_watch *watch);
 };
 
 /* A sleeper. On its stack; in the lot's queue while its word is private. */
@@ -136,6 +142,11 @@ int pl_park_fd(int fd, uint32_t events, struct pl_wait *wait);
 /* The same for a descriptor that is tried until it would block before each wait, and that nobody closes without
  * dropping the watch: a loop then keeps it registered. */
 int pl_park_fd_kept(int fd, uint32_t events, struct pl_wait *wait, struct pl_fd_watch *watch);
+
+/* Notes that a kept descriptor has just been read empty: a read brought less than there was room for. And whether
+ * it is so still for all that the loop knows: then there is no need to try before waiting. */
+void pl_fd_note_drained(int fd, struct pl_fd_watch *watch);
+bool pl_fd_is_drained(int fd, const struct pl_fd_watch *watch);
 
 /* To be called before the descriptor is closed. */
 void pl_fd_watch_drop(struct pl_fd_watch *watch);

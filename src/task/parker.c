@@ -171,7 +171,12 @@ static void task_wake(struct pl_parker *parker, struct pl_parked *node)
 }
 
 const struct pl_parker pl_task_parker = {
-    .park = task_park, .sleep = task_sleep, .wake = task_wake, .wait_fd = pl_poller_wait_fd};
+    .park = task_park,
+    .sleep = task_sleep,
+    .wake = task_wake,
+    .wait_fd = pl_poller_wait_fd,
+    .events_of = pl_poller_events_of,
+};
 
 /* --- requests --- */
 

@@ -43,6 +43,9 @@ struct pl_watch_table {
     int n;
     struct watch {
         struct waiter *waiters;
+        uint32_t
+            events; /* seen while it is kept, but for those that only say that it can be written */
+        bool ends;  /* kept, and its end or a failure has been told: that is not told again */
         bool
             kept; /* it has been registered edge-triggered; perhaps it was another descriptor of that number */
     } fds[];
@@ -105,12 +108,30 @@ void pl_poller_ring(const struct pl_loop *loop)
 
 /* --- asking --- */
 
+static void count_event(struct watch *watch)
+{
+    if (++watch->events == 0)
+        watch->events = 1;
+}
+
+uint32_t pl_poller_events_of(struct pl_parker *parker, int fd, const struct pl_fd_watch *watch)
+{
+    struct pl_loop *loop = (struct pl_loop *)parker;
+    if (pl_load_relaxed(&watch->loop) != loop->serial || loop->watches->fds[fd].ends)
+        return 0;
+    return loop->watches->fds[fd].events;
+}
+
 static void tell_waiters(struct pl_loop *loop, int fd, uint32_t events)
 {
     if (!loop->watches || fd >= loop->watches->n)
         return;
     /* A registration for one event is used up by any: whoever it was not for makes it anew. */
     bool all = !loop->watches->fds[fd].kept;
+    if (events & ~(uint32_t)EPOLLOUT)
+        count_event(&loop->watches->fds[fd]);
+    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        loop->watches->fds[fd].ends = true;
     for (struct waiter *w = loop->watches->fds[fd].waiters; w; w = w->next) {
         uint32_t got = events & (w->events | EPOLLERR | EPOLLHUP);
         if (!got && !all)
@@ -295,13 +316,15 @@ static int wait_kept(struct pl_loop *loop, int fd, uint32_t events, struct pl_wa
                      struct pl_fd_watch *watch)
 {
     struct waiter w = {.task = pl_self.task, .events = events | EPOLLRDHUP};
-    if (watch->loop != loop->serial) {
+    if (pl_load_relaxed(&watch->loop) != loop->serial) {
         int rc = register_fd(loop, fd, KEPT);
         if (rc == -EPERM)
             return (int)events; /* always ready */
         if (rc < 0)
             return arm_error(rc);
-        watch->loop = loop->serial;
+        loop->watches->fds[fd].ends = false;
+        count_event(&loop->watches->fds[fd]); /* never 0 from now on */
+        pl_store_relaxed(&watch->loop, loop->serial);
         loop->watches->fds[fd].kept = true;
     }
     while (!w.got) {

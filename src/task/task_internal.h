@@ -199,6 +199,7 @@ void pl_poller_forget(struct pl_loop *loop); /* in a forked child */
  * happened. */
 void pl_poller_ask(struct pl_loop *loop, int64_t deadline);
 void pl_poller_ring(const struct pl_loop *loop);
+uint32_t pl_poller_events_of(struct pl_parker *parker, int fd, const struct pl_fd_watch *watch);
 int pl_poller_wait_fd(struct pl_parker *parker, int fd, uint32_t events, struct pl_wait *wait,
                       struct pl_fd_watch *watch);
 
