@@ -68,7 +68,8 @@ static int shop_around(void *unused)
 {
     (void)unused;
     struct shop all_answer[3] = {{plait_ms(5), 30, 0, 0}, {plait_ms(1), 20, 0, 0}, {0, 25, 0, 0}};
-    struct shop one_fails[3] = {{PLAIT_FOREVER, 30, 0, 0}, {plait_ms(20), PLAIT_EBUSY, 0, 0}, {PLAIT_FOREVER, 25, 0, 0}};
+    struct shop one_fails[3] = {
+        {PLAIT_FOREVER, 30, 0, 0}, {plait_ms(20), PLAIT_EBUSY, 0, 0}, {PLAIT_FOREVER, 25, 0, 0}};
     struct shop one_sleeps[3] = {{plait_ms(1), 30, 0, 0}, {PLAIT_FOREVER, 20, 0, 0}, {0, 25, 0, 0}};
     ask_all(kind, "all answer", all_answer);
     ask_all(kind, "one fails", one_fails);

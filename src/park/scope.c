@@ -268,7 +268,8 @@ int plait_scope_expired(const plait_scope *scope)
     if (!scope)
         return 0;
     bool late = flags_of(scope) & PL_SCOPE_LATE;
-    return late || ((flags_of(scope) & PL_SCOPE_OPEN) && scope->said_ && pl_passed(scope->deadline_));
+    return late ||
+           ((flags_of(scope) & PL_SCOPE_OPEN) && scope->said_ && pl_passed(scope->deadline_));
 }
 
 int64_t plait_scope_deadline(const plait_scope *scope)

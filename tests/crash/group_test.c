@@ -63,15 +63,13 @@ static int own(struct world *w, plait_function *fn, int sibling, bool in_body)
 {
     plait_group g = {0};
     int rc = 0;
-    PLAIT_GROUP(&g)
-    {
+    PLAIT_GROUP(&g) {
         if (sibling)
             STEPS_EXPECT(plait_group_start(&g, NULL, sibling, wait_until_cancelled, w, NULL) == 0);
         STEPS_EXPECT(plait_group_start(&g, NULL, PLAIT_PROCESS, fn, w, NULL) == 0);
         if (in_body)
             STEPS_EXPECT(plait_event_wait(&w->never, PLAIT_FOREVER) == PLAIT_ECANCELED);
-    }
-    else
+    } else
         rc = plait_group_error(&g);
     STEPS_EXPECT(plait_checkpoint() == 0);
     STEPS_EXPECT(plait_cancelling() == 0);
@@ -176,10 +174,8 @@ static const struct steps_scenario member_that_succeeds = {.name = "group: the o
                                                            .alive = true,
                                                            .aftermath = owner_returned};
 
-static const struct steps_scenario owner = {.name = "group: the owner",
-                                            GROUP,
-                                            OTHERS,
-                                            .act = own_and_die};
+static const struct steps_scenario owner = {
+    .name = "group: the owner", GROUP, OTHERS, .act = own_and_die};
 
 int main(void)
 {

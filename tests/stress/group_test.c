@@ -43,8 +43,7 @@ static int take_in_scopes(void *arg)
     struct world *w = m->world;
     for (long i = 0, n = t_rounds(2000); i < n; i++) {
         bool got = false, cut = false;
-        PLAIT_TIMEOUT(t_below(&m->seed, 200) * 1000)
-        {
+        PLAIT_TIMEOUT(t_below(&m->seed, 200) * 1000) {
             if (plait_semaphore_acquire(&w->permits, PLAIT_FOREVER) < 0)
                 break;
             got = true;
@@ -54,8 +53,7 @@ static int take_in_scopes(void *arg)
             m->got++;
             t_dither(&m->seed, 20 * 1000);
             CHECK_RC(plait_lock_release(&w->lock), 0);
-        }
-        else
+        } else
             cut = true;
         m->cut += cut;
         if (got)

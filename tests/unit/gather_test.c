@@ -255,9 +255,9 @@ static void the_first_failure_is_returned_while_the_others_go_on(void **state)
         w->members[8].status = -8;
         plait_worker all[3] = {w->workers[0], t_start_one(s->kinds[1], end_at_once, &w->members[8]),
                                w->workers[1]};
-        CHECK_RC(plait_gather(all, 3, NULL, &(plait_gather_options){.failed = &failed},
-                              PLAIT_FOREVER),
-                 -8);
+        CHECK_RC(
+            plait_gather(all, 3, NULL, &(plait_gather_options){.failed = &failed}, PLAIT_FOREVER),
+            -8);
         CHECK_EQ(failed, 1);
         CHECK_EQ(t_join_one(all[1]), -8);
         CHECK_EQ(w->cancelled, 0);

@@ -28,17 +28,14 @@ static int time_out(void *arg)
     struct world *w = arg;
     int64_t start = plait_now();
     bool other = false;
-    PLAIT_TIMEOUT(plait_ms(20))
-    {
+    PLAIT_TIMEOUT(plait_ms(20)) {
         CHECK_RC(wait_for_ever(w), PLAIT_ECANCELED);
         CHECK(plait_now() - start >= plait_ms(20));
         start = plait_now();
         CHECK_RC(plait_event_wait(&w->never, PLAIT_FOREVER), PLAIT_ECANCELED); /* at once */
         CHECK_RC(plait_semaphore_acquire(&w->semaphore, plait_seconds(30)), PLAIT_ECANCELED);
         CHECK_RC(plait_checkpoint(), PLAIT_ECANCELED);
-    }
-    else
-    {
+    } else {
         other = true;
         CHECK_RC(plait_event_wait(&w->never, plait_ms(1)), PLAIT_ETIMEDOUT); /* it is over */
     }
@@ -88,16 +85,13 @@ static void what_need_not_wait_works_in_a_block_that_is_over(void **state)
     bool other = false;
     plait_event_set(&w.go);
     plait_lock_acquire(&w.lock, PLAIT_FOREVER);
-    PLAIT_TIMEOUT(PLAIT_NOWAIT)
-    {
+    PLAIT_TIMEOUT(PLAIT_NOWAIT) {
         CHECK_RC(plait_event_wait(&w.go, PLAIT_FOREVER), 0);
         CHECK_RC(plait_event_wait(&w.never, PLAIT_NOWAIT), PLAIT_ETIMEDOUT);
         CHECK_RC(plait_lock_acquire(&w.lock, PLAIT_NOWAIT), PLAIT_ETIMEDOUT);
         CHECK_RC(plait_lock_release(&w.lock), 0);
         CHECK_RC(plait_lock_acquire(&w.lock, PLAIT_FOREVER), 0);
-    }
-    else
-    {
+    } else {
         other = true;
     }
     CHECK(!other); /* it has never waited: a body that never awaits never times out */
@@ -179,13 +173,10 @@ static void every_kind_of_wait_obeys(void **state)
 
 static int leave_by_return(struct world *w)
 {
-    PLAIT_TIMEOUT(plait_ms(1))
-    {
+    PLAIT_TIMEOUT(plait_ms(1)) {
         if (wait_for_ever(w) < 0)
             return 5;
-    }
-    else
-    {
+    } else {
         return 6;
     }
     return 7;
@@ -199,14 +190,12 @@ static void every_way_out_ends_the_scope(void **state)
     CHECK_EQ(leave_by_return(&w), 5);
     CHECK_RC(plait_event_wait(&w.never, plait_ms(1)), PLAIT_ETIMEDOUT);
     for (int i = 0; i < 3; i++) {
-        PLAIT_TIMEOUT(plait_ms(1))
-        {
+        PLAIT_TIMEOUT(plait_ms(1)) {
             passes++;
             if (wait_for_ever(&w) < 0 && i != 1)
                 break;
             continue;
-        }
-        else
+        } else
             others++;
     }
     CHECK_EQ(passes, 3);
@@ -303,7 +292,8 @@ static int be_asked_in_a_block(void *arg)
     CHECK_RC(plait_scope_begin(&s, w->timeout), 0);
     TELL(w->ready, 1);
     w->rc = wait_for_ever(w);
-    w->second = plait_event_wait(&w->never, w->timeout > plait_seconds(1) ? plait_ms(1) : PLAIT_FOREVER);
+    w->second =
+        plait_event_wait(&w->never, w->timeout > plait_seconds(1) ? plait_ms(1) : PLAIT_FOREVER);
     w->ended = plait_scope_end(&s);
     w->expired = plait_scope_expired(&s);
     w->cancelling = plait_cancelling();
@@ -393,8 +383,7 @@ static void requests_are_counted_not_mixed_up(void **state)
 static int wait_shielded(void *arg)
 {
     struct world *w = arg;
-    PLAIT_TIMEOUT(plait_ms(1))
-    {
+    PLAIT_TIMEOUT(plait_ms(1)) {
         PLAIT_SHIELD
         {
             CHECK_RC(plait_event_wait(&w->never, plait_ms(5)), PLAIT_ETIMEDOUT);
@@ -552,14 +541,11 @@ static void with_keeps_what_cut_it_short(void **state)
     (void)state;
     struct world w = {0};
     bool skipped = false, other = false;
-    PLAIT_TIMEOUT(plait_ms(1))
-    {
+    PLAIT_TIMEOUT(plait_ms(1)) {
         PLAIT_WITH(&w.semaphore)
             CHECK(false);
-        else
-            skipped = true;
-    }
-    else
+        else skipped = true;
+    } else
         other = true;
     CHECK(skipped && other);
 }

@@ -81,14 +81,12 @@ static int time_out_of_each_wait(void *arg)
     plait_event private = {0};
     plait_semaphore shared_wait = {0};
     int others = 0;
-    PLAIT_TIMEOUT(plait_ms(3))
-    {
+    PLAIT_TIMEOUT(plait_ms(3)) {
         CHECK_RC(plait_event_wait(&private, PLAIT_FOREVER), PLAIT_ECANCELED);
         CHECK_RC(plait_semaphore_acquire(&shared_wait, plait_seconds(30)), PLAIT_ECANCELED);
         CHECK_RC(plait_sleep(plait_seconds(30)), PLAIT_ECANCELED);
         CHECK_RC(plait_yield(), PLAIT_ECANCELED);
-    }
-    else
+    } else
         others++;
     PLAIT_TIMEOUT(plait_ms(3))
         CHECK_RC(plait_event_wait(&w->never, PLAIT_FOREVER), PLAIT_ECANCELED);
@@ -250,8 +248,7 @@ static int own_a_failing_group(void *arg)
             plait_group g = {0};
             plait_blame failure;
             int rc = 0;
-            PLAIT_GROUP(&g)
-            {
+            PLAIT_GROUP(&g) {
                 for (int i = 0; i < 3; i++)
                     start(&g, mixes[m][1], wait_to_be_cancelled, w);
                 plait_worker failing = start(&g, mixes[m][0], fail_at_go, w);
@@ -262,8 +259,7 @@ static int own_a_failing_group(void *arg)
                     CHECK_RC(plait_event_wait(&w->never, PLAIT_FOREVER), PLAIT_ECANCELED);
                     CHECK_RC(plait_sleep(plait_seconds(9)), PLAIT_ECANCELED);
                 }
-            }
-            else
+            } else
                 rc = plait_group_error(&g);
             CHECK_RC(rc, -77);
             CHECK_EQ(w->cancelled, 3);
@@ -333,14 +329,12 @@ static int own_and_be_cancelled(void *arg)
     struct world *w = arg;
     plait_group g = {0};
     int rc = 0;
-    PLAIT_GROUP(&g)
-    {
+    PLAIT_GROUP(&g) {
         start(&g, PLAIT_TASK, wait_to_be_cancelled, w);
         start(&g, PLAIT_TASK, wait_to_be_cancelled, w);
         if (w->n)
             CHECK_RC(plait_sleep(plait_seconds(30)), PLAIT_ECANCELED);
-    }
-    else
+    } else
         rc = plait_group_error(&g);
     CHECK_RC(rc, PLAIT_ECANCELED);
     CHECK_EQ(plait_cancelling(), 1);
@@ -443,9 +437,10 @@ static int run_gathers(void *arg)
     plait_blame ends[6];
     bool told[6] = {false};
     for (int i = 0; i < 6; i++)
-        CHECK_RC(plait_start(&all[i], i == 2   ? PLAIT_THREAD
-                                      : i == 4 ? PLAIT_PROCESS
-                                               : PLAIT_TASK,
+        CHECK_RC(plait_start(&all[i],
+                             i == 2   ? PLAIT_THREAD
+                             : i == 4 ? PLAIT_PROCESS
+                                      : PLAIT_TASK,
                              sleep_ms, (void *)(intptr_t)(30 - 5 * i),
                              &(plait_options){.start_method = PLAIT_FORK}),
                  0);
