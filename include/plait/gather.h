@@ -14,7 +14,8 @@
  *
  * To fail, here: to return a negative value, or to be killed or to exit. Workers that wait for each other this way are
  * not told of deadlocks, unlike plait_join's.
- * A worker that has been joined or detached meanwhile counts as ended.
+ * A worker that has been joined or detached meanwhile counts as ended. Tasks of other processes cannot be waited for
+ * (PLAIT_ENOTSUP).
  * Python's counterpart: asyncio.gather, wait, as_completed, wait_for, shield; concurrent.futures.wait. */
 #ifndef PLAIT_GATHER_H
 #define PLAIT_GATHER_H

@@ -232,6 +232,26 @@ static void a_task_can_be_shielded(void **state)
     CHECK_RC(plait_free(w), 0);
 }
 
+static int leave_tasks_behind(void *arg)
+{
+    struct world *w = arg;
+    for (int i = 0; i < 3; i++)
+        task(wait_to_be_cancelled, w);
+    return 5;
+}
+
+static void a_scope_around_a_run_cancels_its_tasks(void **state)
+{
+    (void)state;
+    struct world *w = new_world();
+    plait_scope s;
+    CHECK_RC(plait_scope_begin(&s, plait_ms(5)), 0);
+    CHECK_EQ(plait_run(leave_tasks_behind, w), 5);
+    CHECK_RC(plait_scope_end(&s), 1);
+    CHECK_EQ(w->cancelled, 3);
+    CHECK_RC(plait_free(w), 0);
+}
+
 /* --- groups --- */
 
 static const int mixes[][2] = {{PLAIT_TASK, PLAIT_TASK},
@@ -573,6 +593,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(every_wait_of_a_task_obeys),
         cmocka_unit_test(a_tasks_scope_can_be_cancelled_from_everywhere),
         cmocka_unit_test(a_task_can_be_shielded),
+        cmocka_unit_test(a_scope_around_a_run_cancels_its_tasks),
         cmocka_unit_test(a_failure_cancels_the_rest_whoever_owns_the_group),
         cmocka_unit_test(a_task_learns_that_a_member_was_killed),
         cmocka_unit_test(cancelling_the_owner_cancels_the_members),
