@@ -1,6 +1,7 @@
 /* Cancel scopes: what ends a wait inside, what does not, who wins, and what is left after. */
 #include "harness.h"
 #include "park/park.h"
+#include "park/scope.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -550,6 +551,63 @@ static void with_keeps_what_cut_it_short(void **state)
     CHECK(skipped && other);
 }
 
+#ifdef PL_STEP_HOOKS
+/* --- every interleaving of a wait in a scope with what it waits for and the scope's cancelling --- */
+
+static plait_scope *meddled_with;
+
+static bool set_here(void *event)
+{
+    return plait_event_set(event) == 0;
+}
+
+/* As another thread would. */
+static bool cancel_scope_here(void *unused)
+{
+    (void)unused;
+    __atomic_fetch_or(&meddled_with->flags_, PL_SCOPE_CANCELLED, __ATOMIC_SEQ_CST);
+    if (meddled_with->slot_)
+        pl_slot_stir(meddled_with->slot_);
+    return true;
+}
+
+static int wait_for(void *event, int64_t timeout)
+{
+    return plait_event_wait(event, timeout);
+}
+
+static int meet(void *arg, long i, long k)
+{
+    plait_event *event = arg;
+    struct t_meddling m = {.deeds = {set_here, cancel_scope_here}, .at = {i, k}};
+    for (int try = 0; try < T_TRIES; try++) {
+        plait_scope s;
+        CHECK_RC(plait_event_init(event), 0);
+        CHECK_RC(plait_scope_begin(&s, PLAIT_FOREVER), 0);
+        meddled_with = &s;
+        int rc = t_meddle(&m, wait_for, event, plait_ms(T_SHORT_MS));
+        CHECK(rc != 0 || m.done[0]);
+        CHECK(rc != PLAIT_ECANCELED || m.done[1]);
+        CHECK_EQ(plait_scope_end(&s), rc == PLAIT_ECANCELED); /* it has cut short, or it has not */
+        CHECK_RC(plait_checkpoint(), 0);
+        if (!(m.done[0] || m.done[1]) || m.took <= plait_ms(T_TOO_LONG_MS))
+            return t_came_late(&m);
+    }
+    t_die(__FILE__, __LINE__, "deeds at steps %ld and %ld, and it slept on", i, k);
+}
+
+static void at_each_step_a_scope_is_heard(void **state)
+{
+    (void)state;
+    const struct t_setting *both[] = {&t_private_threads, &t_threads};
+    for (int n = 0; n < 2; n++) {
+        plait_event *event = t_new(both[n], sizeof *event);
+        t_each_pair(meet, event);
+        t_delete(both[n], event);
+    }
+}
+#endif
+
 static int nothing_is_left(void **state)
 {
     (void)state;
@@ -579,6 +637,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(misuse_is_told),
         cmocka_unit_test(a_forked_child_is_in_no_scope),
         cmocka_unit_test(with_keeps_what_cut_it_short),
+#ifdef PL_STEP_HOOKS
+        cmocka_unit_test(at_each_step_a_scope_is_heard),
+#endif
     };
     return cmocka_run_group_tests(tests, NULL, nothing_is_left);
 }
