@@ -59,7 +59,7 @@ enum plait_code {
     PLAIT_EPRIVATE = -4002, /* private memory where memory of the whole family is needed */
     PLAIT_EFOREIGN = -4003, /* not an address that plait_alloc gave out */
     PLAIT_EFREED = -4004,   /* freed already */
-    PLAIT_EDIED = -4005,    /* a worker died while it ran this item */
+    PLAIT_EDIED = -4005,    /* a worker died while it ran this item, or as a member of this group */
     PLAIT_ECLOSED = -4006,  /* closed: takes no new work */
     PLAIT_EWORKERS = -4007, /* every entry of the worker table is in use */
     PLAIT_EBROKEN = -4008,  /* broken: a barrier that a waiter left, was aborted or reset */

@@ -14,7 +14,8 @@
  *
  * To fail, here: to return a negative value, or to be killed or to exit. Workers that wait for each other this way are
  * not told of deadlocks, unlike plait_join's.
- * A worker that has been joined or detached meanwhile counts as ended.
+ * A worker that has been joined or detached meanwhile counts as ended. Tasks of other processes cannot be waited for
+ * (PLAIT_ENOTSUP).
  * Python's counterpart: asyncio.gather, wait, as_completed, wait_for, shield; concurrent.futures.wait. */
 #ifndef PLAIT_GATHER_H
 #define PLAIT_GATHER_H
@@ -26,7 +27,7 @@ PLAIT_BEGIN_DECLS
 /* All zero is the default. */
 typedef struct plait_gather_options {
     bool return_exceptions; /* wait for all, whoever fails; failures are told in `blames` only */
-    int *failed;            /* set to the index of the worker whose failure is returned; NULL: not wanted */
+    int *failed; /* set to the index of the worker whose failure is returned; NULL: not wanted */
 } plait_gather_options;
 
 /* Waits until all have returned, and joins them. The first failure is returned at once: then nobody is joined, and the
@@ -43,7 +44,8 @@ PLAIT_API int plait_gather(const plait_worker *workers, int n, plait_blame *blam
 enum plait_when {
     PLAIT_ALL_COMPLETED = 0,
     PLAIT_FIRST_COMPLETED = 1,
-    PLAIT_FIRST_EXCEPTION = 2, /* the first that fails, otherwise than by PLAIT_ECANCELED; else all */
+    PLAIT_FIRST_EXCEPTION =
+        2, /* the first that fails, otherwise than by PLAIT_ECANCELED; else all */
 };
 
 /* Waits until so many have ended as `when` says, or for `timeout`, which is no error. Nobody is joined or cancelled.

@@ -37,12 +37,12 @@ enum { PLAIT_GROUP_FAILURES = 8 }; /* members whose failures are kept; of more, 
 
 /* Its fields are not for direct use. */
 typedef struct plait_group {
-    plait_scope scope_;            /* the body */
-    plait_lock lock_;              /* for all below, unless said */
-    struct plait_group *self_;     /* to notice copies; NULL: not entered */
+    plait_scope scope_;                     /* the body */
+    plait_lock lock_;                       /* for all below, unless said */
+    struct plait_group *self_;              /* to notice copies; NULL: not entered */
     struct plait_member_ *members_, *last_; /* not joined yet, oldest first */
-    struct plait_member_ *first_failed_; /* as the body saw it; NULL: none, or joined */
-    uint32_t owner_, forks_;       /* who entered, in which process */
+    struct plait_member_ *first_failed_;    /* as the body saw it; NULL: none, or joined */
+    uint32_t owner_, forks_;                /* who entered, in which process */
     uint32_t state_;
     int error_;    /* of the first failure; 0: none */
     int failures_; /* how many failed */

@@ -44,7 +44,8 @@ PLAIT_BEGIN_DECLS
  * to be copied or moved while open. Its fields are not for direct use. */
 typedef struct plait_scope {
     struct plait_scope *outer_; /* what it lies in */
-    struct plait_scope *took_;  /* which scope the last PLAIT_ECANCELED in here came from; NULL: none, a request */
+    struct plait_scope
+        *took_; /* which scope the last PLAIT_ECANCELED in here came from; NULL: none, a request */
     void *slot_, *task_; /* of the worker that may sleep inside; who cancels reads them */
     void (*look_)(struct plait_scope *scope); /* asks whether it is to be cancelled; NULL: nobody */
     int64_t deadline_, look_at_;

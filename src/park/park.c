@@ -186,7 +186,8 @@ static bool watch_more(struct pl_parked *node, struct pl_watch *list, int *n)
     for (int i = 0; i < wait->n_others && *n < PL_FUTEX_MAX; i++)
         if (!watch_worker(node, wait->others[i], list, n))
             return false;
-    bool any_death_counts = wait->holder || wait->naps > 0;
+    bool any_death_counts =
+        wait->holder || wait->naps > 0 || (!wait->uncancellable && pl_scope_minds_deaths());
     return !any_death_counts || watch_processes(node, list, n);
 }
 

@@ -41,6 +41,15 @@ void pl_scope_open(plait_scope *scope, int64_t deadline, uint32_t flags,
  * has spoken. */
 bool pl_scope_is_overruled(const plait_scope *scope);
 
+/* Whether the end of other workers may end this worker's waits. */
+static inline bool pl_scope_minds_deaths(void)
+{
+    for (const plait_scope *s = pl_self.scope; s; s = s->outer_)
+        if (s->look_)
+            return true;
+    return false;
+}
+
 /* Whether requests to stop do not reach this worker now. */
 static inline bool pl_is_shielded(void)
 {

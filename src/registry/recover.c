@@ -195,12 +195,23 @@ static void bury(struct pl_slot *slot, uint32_t generation)
     pl_slot_join(slot, generation);
 }
 
+/* It had put everything in order, but perhaps had not told anybody of its end. */
+static bool may_have_died_at_the_end(struct pl_slot *slot, uint32_t generation)
+{
+    return pl_load_acquire(&slot->recoverer) == PL_RECOVERED && is_corpse(slot, generation);
+}
+
 void pl_recover(struct pl_slot *slot)
 {
     uint32_t generation = pl_generation_of(pl_load_acquire(&slot->life));
     /* Who repairs has to have a name; who has none yet may be here on the way to one. */
-    if (!pl_self.thread_id || !claim_recovery(slot, generation))
+    if (!pl_self.thread_id)
         return;
+    if (!claim_recovery(slot, generation)) {
+        if (may_have_died_at_the_end(slot, generation))
+            pl_slot_tell_failure(slot);
+        return;
+    }
     pl_slot_drop_argument(slot);
     pl_alloc_recover(pl_slot_id(slot));
     if (!pl_slot_settle(slot)) { /* whoever comes next goes on */
@@ -257,7 +268,8 @@ static void look_at(struct pl_slot *slot)
     case PL_RUNNING:
     case PL_ENDED:
     case PL_JOINED:
-        if (pl_heart_is_stopped(slot) && pl_load_acquire(&slot->recoverer) != PL_RECOVERED)
+        if (pl_heart_is_stopped(slot) && (pl_load_acquire(&slot->recoverer) != PL_RECOVERED ||
+                                          pl_load_relaxed(&slot->tells)))
             pl_recover(slot);
         if (pl_life_of(life) == PL_ENDED ||
             (pl_life_of(life) == PL_RUNNING && pl_heart_is_stopped(slot)))

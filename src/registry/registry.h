@@ -326,7 +326,8 @@ struct pl_argument_tag {
 /* Makes a worker that sleeps in a cancel scope look around. Too often harms nobody. Defined by park. */
 void pl_slot_stir(struct pl_slot *slot);
 
-/* Stirs whom the worker's failure or death concerns. `life` is ENDED, or it is known to be dead. */
+/* Stirs whom the worker's failure or death concerns. `life` is ENDED, or it is known to be dead. Done anew by each
+ * sweep until who is concerned has looked and takes `tells` back: the dead one may not have come to it. */
 void pl_slot_tell_failure(struct pl_slot *slot);
 
 /* Frees the argument if it is a copy. By the worker, or once it is dead whoever has claimed its

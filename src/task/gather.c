@@ -40,6 +40,19 @@ static int ending_of(plait_worker worker, plait_blame *ret)
     return rc == PLAIT_EBUSY ? 0 : rc;
 }
 
+/* A task of another process tells nobody here of its end; a thread does not end before its tasks. */
+static int check_one(plait_worker worker)
+{
+    struct pl_task *task = pl_task_hold(worker);
+    if (task) {
+        pl_task_drop(task, 0);
+        return task == pl_self.task ? PLAIT_EDEADLK : 0;
+    }
+    if (pl_is_task(worker))
+        return plait_state(worker) == PLAIT_ESTALE ? 0 : PLAIT_ENOTSUP;
+    return plait_same(worker, pl_worker_of(pl_self.thread)) ? PLAIT_EDEADLK : 0;
+}
+
 static int check(const plait_worker *workers, int n)
 {
     if (n < 0 || (n > 0 && !workers))
@@ -50,11 +63,9 @@ static int check(const plait_worker *workers, int n)
     int rc = pl_self_known();
     if (rc < 0)
         return rc;
-    plait_worker self = plait_self();
-    for (int i = 0; i < n; i++)
-        if (plait_same(workers[i], self))
-            return PLAIT_EDEADLK;
-    return 0;
+    for (int i = 0; i < n && rc == 0; i++)
+        rc = check_one(workers[i]);
+    return rc;
 }
 
 /* Some workers, and which of them are not waited for any more. */

@@ -84,6 +84,14 @@ static bool is_failure(int ending, int status)
     return ending != PL_END_RETURNED || (status < 0 && status != PLAIT_ECANCELED);
 }
 
+/* What it has to tell is known. While it is not joined, the slot is its own. */
+static void untie(plait_worker worker)
+{
+    struct pl_slot *slot = pl_slot_find(worker);
+    if (slot)
+        pl_store_relaxed(&slot->tells, 0u);
+}
+
 /* Cancels all that are left, and the body. */
 static void close_down(plait_group *g)
 {
@@ -92,8 +100,10 @@ static void close_down(plait_group *g)
     pl_fetch_or_seq_cst(&g->state_, (uint32_t)CLOSING);
     if (g->self_)
         plait_scope_cancel(&g->scope_);
-    for (struct plait_member_ *m = g->members_; m; m = m->next)
+    for (struct plait_member_ *m = g->members_; m; m = m->next) {
+        untie(m->worker);
         plait_cancel(m->worker);
+    }
 }
 
 /* Puts a failure on the list; it stands first if it was the first. */
@@ -145,6 +155,13 @@ static void take_out(plait_group *g, const struct plait_member_ *member)
 
 enum look { FINE, FAILED, UNSURE };
 
+/* Of one that has ended; how it did may not be known yet, then it did not return. */
+static enum look ending_of(const struct pl_slot *slot)
+{
+    return is_failure((int)pl_load_acquire(&slot->ending), pl_load_relaxed(&slot->status)) ? FAILED
+                                                                                           : FINE;
+}
+
 /* How it stands with a member, without waiting. */
 static enum look look_at(plait_worker worker)
 {
@@ -158,9 +175,7 @@ static enum look look_at(plait_worker worker)
         return FINE;
     switch (pl_life_of(pl_load_acquire(&slot->life))) {
     case PL_ENDED:
-        return is_failure((int)pl_load_acquire(&slot->ending), pl_load_relaxed(&slot->status))
-                   ? FAILED
-                   : FINE;
+        return ending_of(slot);
     case PL_NEW:
     case PL_ENTERING:
         if (pl_slot_kind(slot) != PLAIT_PROCESS)
@@ -169,7 +184,7 @@ static enum look look_at(plait_worker worker)
     case PL_RUNNING:
         if (!pl_heart_is_stopped(slot))
             return FINE;
-        return plait_state(worker) == PLAIT_STATE_ENDED ? FAILED : UNSURE;
+        return plait_state(worker) == PLAIT_STATE_ENDED ? ending_of(slot) : UNSURE;
     default:
         return FINE;
     }

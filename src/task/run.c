@@ -1,6 +1,7 @@
 /* plait_run, and the end of a thread that has tasks. */
 #include "base/atomic.h"
 #include "base/clock.h"
+#include "park/scope.h"
 #include "task/task_internal.h"
 #include "worker/tasks.h"
 
@@ -16,28 +17,37 @@ static void cancel_one(struct pl_task *task, void *only_daemons)
         pl_task_ready(task);
 }
 
-/* Lets the tasks run until one of them has ended. A request to stop the thread goes to all of them. */
-static void wait_for_some(struct pl_loop *loop)
+/* Lets the tasks run until one of them has ended. A request to stop the thread goes to all of them, and so
+ * does, once, the end of a scope around. */
+static void wait_for_some(struct pl_loop *loop, bool *cut)
 {
+    struct pl_timer *timer = &loop->root.timer;
+    int64_t look = pl_self.scope && !*cut ? pl_scope_next_look() : PL_NEVER;
+    if (look != PL_NEVER)
+        pl_timers_add(&loop->timers, timer, look);
+    loop->root.firm = loop->root.certain = pl_is_shielded() || *cut;
     loop->root_waits = true;
     pl_task_suspend(PL_WAIT_JOIN, NULL);
     loop->root_waits = false;
-    if (pl_cancel_take() == PLAIT_ECANCELED)
+    pl_timers_remove(&loop->timers, timer);
+    int rc = *cut ? 0 : pl_cancel_take();
+    if (rc == PLAIT_ECANCELED)
         pl_records_each(loop, cancel_one, NULL);
+    *cut |= rc == PLAIT_ECANCELED && pl_scope_took();
 }
 
 /* By the root. */
 static void finish(struct pl_loop *loop)
 {
     static bool yes = true;
-    loop->root.firm = false;
+    bool cut = false;
     do {
         while (loop->live > loop->live_daemons)
-            wait_for_some(loop);
+            wait_for_some(loop, &cut);
         if (loop->live > 0)
             pl_records_each(loop, cancel_one, &yes);
         while (loop->live > 0)
-            wait_for_some(loop);
+            wait_for_some(loop, &cut);
     } while (!pl_loop_close(loop));
 }
 

@@ -255,9 +255,9 @@ static void the_first_failure_is_returned_while_the_others_go_on(void **state)
         w->members[8].status = -8;
         plait_worker all[3] = {w->workers[0], t_start_one(s->kinds[1], end_at_once, &w->members[8]),
                                w->workers[1]};
-        CHECK_RC(plait_gather(all, 3, NULL, &(plait_gather_options){.failed = &failed},
-                              PLAIT_FOREVER),
-                 -8);
+        CHECK_RC(
+            plait_gather(all, 3, NULL, &(plait_gather_options){.failed = &failed}, PLAIT_FOREVER),
+            -8);
         CHECK_EQ(failed, 1);
         CHECK_EQ(t_join_one(all[1]), -8);
         CHECK_EQ(w->cancelled, 0);
@@ -465,7 +465,9 @@ static void it_waits_as_every_call_does(void **state)
 static int nothing_is_left(void **state)
 {
     (void)state;
-    return t_has_children() ? -1 : 0;
+    /* Processes that were joined by siblings are collected by a later call of their parent's, once they are gone. */
+    UNTIL(plait_children(NULL, 0) == 0 && !t_has_children());
+    return 0;
 }
 
 int main(int argc, char **argv)

@@ -86,14 +86,12 @@ static void leaving_waits_for_all_kinds(void **state)
     struct world *w = new_world(0);
     plait_group g = {0};
     bool other = false;
-    PLAIT_GROUP(&g)
-    {
+    PLAIT_GROUP(&g) {
         for (int i = 0; i < 10; i++)
             start(&g, i % 2 ? PLAIT_THREAD : PLAIT_PROCESS, wait_for_go, w);
         UNTIL(SEEN(w->ready) == 10);
         CHECK_RC(plait_event_set(&w->go), 0);
-    }
-    else
+    } else
         other = true;
     CHECK(!other);
     CHECK_EQ(w->ended, 10);
@@ -105,8 +103,7 @@ static void leaving_waits_for_all_kinds(void **state)
 
 static int leave_by_return(struct world *w, plait_group *g)
 {
-    PLAIT_GROUP(g)
-    {
+    PLAIT_GROUP(g) {
         for (int i = 0; i < 4; i++)
             start(g, w->kind, just_end, w);
         return 4;
@@ -123,8 +120,7 @@ static void every_way_out_waits(void **state)
         plait_group g = {0}, h = {0};
         CHECK_EQ(leave_by_return(w, &g), 4);
         CHECK_EQ(w->ended, 4);
-        PLAIT_GROUP(&h)
-        {
+        PLAIT_GROUP(&h) {
             start(&h, kind, just_end, w);
             break;
         }
@@ -161,8 +157,7 @@ static void a_failure_cancels_the_others_and_the_body(void **state)
             plait_blame failures[3];
             bool other = false;
             plait_worker failing = {0, 0};
-            PLAIT_GROUP(&g)
-            {
+            PLAIT_GROUP(&g) {
                 for (int i = 0; i < 4; i++)
                     start(&g, i % 2 ? kind : other_kind, wait_to_be_cancelled, w);
                 failing = start(&g, kind, fail_at_go, w);
@@ -172,8 +167,7 @@ static void a_failure_cancels_the_others_and_the_body(void **state)
                 CHECK_RC(plait_event_wait(&w->never, PLAIT_FOREVER), PLAIT_ECANCELED);
                 CHECK_RC(plait_group_start(&g, NULL, kind, just_end, w, NULL), PLAIT_ECLOSED);
                 CHECK_EQ(plait_cancelling(), 0);
-            }
-            else
+            } else
                 other = true;
             CHECK(other);
             CHECK_EQ(w->cancelled, 4);
@@ -290,8 +284,7 @@ static void the_bodys_own_failure_counts(void **state)
     plait_group g = {0};
     plait_blame failure;
     int rc = 0;
-    PLAIT_GROUP(&g)
-    {
+    PLAIT_GROUP(&g) {
         start(&g, PLAIT_THREAD, wait_to_be_cancelled, w);
         start(&g, PLAIT_PROCESS, wait_to_be_cancelled, w);
         UNTIL(SEEN(w->ready) == 2);
@@ -299,8 +292,7 @@ static void the_bodys_own_failure_counts(void **state)
         CHECK_RC(plait_group_fail(&g, PLAIT_ECANCELED), PLAIT_EINVAL);
         CHECK_RC(plait_group_fail(&g, -9), 0);
         break;
-    }
-    else
+    } else
         rc = plait_group_error(&g);
     CHECK_RC(rc, -9);
     CHECK_EQ(w->cancelled, 2);
@@ -340,16 +332,14 @@ static void cancelling_a_group_ends_it_without_an_error(void **state)
         struct world *w = new_world(kind);
         plait_group g = {0}, before = {0};
         bool other = false;
-        PLAIT_GROUP(&g)
-        {
+        PLAIT_GROUP(&g) {
             start(&g, kind, wait_to_be_cancelled, w);
             UNTIL(SEEN(w->ready) == 1);
             CHECK_RC(plait_group_cancel(&g), 0);
             CHECK_RC(plait_group_cancel(&g), 0);
             CHECK_RC(plait_group_start(&g, NULL, kind, just_end, w, NULL), PLAIT_ECLOSED);
             CHECK_RC(plait_event_wait(&w->never, PLAIT_FOREVER), PLAIT_ECANCELED);
-        }
-        else
+        } else
             other = true;
         CHECK(!other);
         CHECK_EQ(w->cancelled, 1);
@@ -395,14 +385,12 @@ static int own_a_group(void *arg)
     struct world *w = arg;
     plait_group g = {0};
     int other = 0;
-    PLAIT_GROUP(&g)
-    {
+    PLAIT_GROUP(&g) {
         start(&g, PLAIT_THREAD, w->body == 2 ? fail_when_cancelled : wait_to_be_cancelled, w);
         start(&g, PLAIT_PROCESS, wait_to_be_cancelled, w);
         if (w->body)
             w->rc = plait_event_wait(&w->never, PLAIT_FOREVER);
-    }
-    else
+    } else
         other = plait_group_error(&g);
     TELL(w->other, other);
     w->cancelling = plait_cancelling();
@@ -492,17 +480,13 @@ static void a_scope_around_a_group_ends_it(void **state)
         plait_group g = {0};
         int other = 0;
         bool timed_out = false;
-        PLAIT_TIMEOUT(plait_ms(30))
-        {
-            PLAIT_GROUP(&g)
-            {
+        PLAIT_TIMEOUT(plait_ms(30)) {
+            PLAIT_GROUP(&g) {
                 start(&g, kind, wait_to_be_cancelled, w);
                 UNTIL(SEEN(w->ready) == 1);
-            }
-            else
+            } else
                 other = plait_group_error(&g);
-        }
-        else
+        } else
             timed_out = true;
         CHECK(timed_out);
         CHECK_RC(other, PLAIT_ECANCELED);
@@ -517,8 +501,7 @@ static void a_scope_inside_a_group_leaves_it_alone(void **state)
     struct world *w = new_world(PLAIT_THREAD);
     plait_group g = {0};
     int timed_out = 0;
-    PLAIT_GROUP(&g)
-    {
+    PLAIT_GROUP(&g) {
         start(&g, PLAIT_THREAD, fail_at_go, w);
         PLAIT_TIMEOUT(plait_ms(2))
             CHECK_RC(plait_event_wait(&w->never, PLAIT_FOREVER), PLAIT_ECANCELED);
@@ -542,16 +525,13 @@ static void groups_nest(void **state)
     struct world *w = new_world(PLAIT_THREAD);
     plait_group outer = {0}, inner = {0};
     int failed = 0;
-    PLAIT_GROUP(&outer)
-    {
+    PLAIT_GROUP(&outer) {
         start(&outer, PLAIT_PROCESS, fail_at_go, w);
-        PLAIT_GROUP(&inner)
-        {
+        PLAIT_GROUP(&inner) {
             start(&inner, PLAIT_THREAD, wait_to_be_cancelled, w);
             UNTIL(SEEN(w->ready) == 2);
             CHECK_RC(plait_event_set(&w->go), 0);
-        }
-        else
+        } else
             failed = plait_group_error(&inner);
     }
     CHECK_RC(failed, PLAIT_ECANCELED);
@@ -622,12 +602,12 @@ static void misuse_is_told(void **state)
     CHECK_RC(plait_group_start(&g, &ret, PLAIT_THREAD, NULL, NULL, NULL), PLAIT_EINVAL);
     CHECK_RC(plait_group_start(&g, &ret, 9, just_end, w, NULL), PLAIT_EINVAL);
     CHECK_RC(plait_group_start(&g, &ret, PLAIT_PROCESS, just_end, &copy, NULL), PLAIT_EPRIVATE);
-    CHECK_RC(plait_group_start(&g, &ret, PLAIT_THREAD, just_end, w,
-                               &(plait_options){.detach = true}),
-             PLAIT_EINVAL);
-    CHECK_RC(plait_group_start(&g, &ret, PLAIT_THREAD, just_end, w,
-                               &(plait_options){.daemon = true}),
-             PLAIT_EINVAL);
+    CHECK_RC(
+        plait_group_start(&g, &ret, PLAIT_THREAD, just_end, w, &(plait_options){.detach = true}),
+        PLAIT_EINVAL);
+    CHECK_RC(
+        plait_group_start(&g, &ret, PLAIT_THREAD, just_end, w, &(plait_options){.daemon = true}),
+        PLAIT_EINVAL);
     copy = g;
     CHECK_RC(plait_group_leave(&copy), PLAIT_EINVAL);
     CHECK_RC(plait_group_start(&copy, &ret, PLAIT_THREAD, just_end, w, NULL), PLAIT_EINVAL);

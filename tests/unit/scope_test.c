@@ -1,6 +1,7 @@
 /* Cancel scopes: what ends a wait inside, what does not, who wins, and what is left after. */
 #include "harness.h"
 #include "park/park.h"
+#include "park/scope.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -28,17 +29,14 @@ static int time_out(void *arg)
     struct world *w = arg;
     int64_t start = plait_now();
     bool other = false;
-    PLAIT_TIMEOUT(plait_ms(20))
-    {
+    PLAIT_TIMEOUT(plait_ms(20)) {
         CHECK_RC(wait_for_ever(w), PLAIT_ECANCELED);
         CHECK(plait_now() - start >= plait_ms(20));
         start = plait_now();
         CHECK_RC(plait_event_wait(&w->never, PLAIT_FOREVER), PLAIT_ECANCELED); /* at once */
         CHECK_RC(plait_semaphore_acquire(&w->semaphore, plait_seconds(30)), PLAIT_ECANCELED);
         CHECK_RC(plait_checkpoint(), PLAIT_ECANCELED);
-    }
-    else
-    {
+    } else {
         other = true;
         CHECK_RC(plait_event_wait(&w->never, plait_ms(1)), PLAIT_ETIMEDOUT); /* it is over */
     }
@@ -88,16 +86,13 @@ static void what_need_not_wait_works_in_a_block_that_is_over(void **state)
     bool other = false;
     plait_event_set(&w.go);
     plait_lock_acquire(&w.lock, PLAIT_FOREVER);
-    PLAIT_TIMEOUT(PLAIT_NOWAIT)
-    {
+    PLAIT_TIMEOUT(PLAIT_NOWAIT) {
         CHECK_RC(plait_event_wait(&w.go, PLAIT_FOREVER), 0);
         CHECK_RC(plait_event_wait(&w.never, PLAIT_NOWAIT), PLAIT_ETIMEDOUT);
         CHECK_RC(plait_lock_acquire(&w.lock, PLAIT_NOWAIT), PLAIT_ETIMEDOUT);
         CHECK_RC(plait_lock_release(&w.lock), 0);
         CHECK_RC(plait_lock_acquire(&w.lock, PLAIT_FOREVER), 0);
-    }
-    else
-    {
+    } else {
         other = true;
     }
     CHECK(!other); /* it has never waited: a body that never awaits never times out */
@@ -179,13 +174,10 @@ static void every_kind_of_wait_obeys(void **state)
 
 static int leave_by_return(struct world *w)
 {
-    PLAIT_TIMEOUT(plait_ms(1))
-    {
+    PLAIT_TIMEOUT(plait_ms(1)) {
         if (wait_for_ever(w) < 0)
             return 5;
-    }
-    else
-    {
+    } else {
         return 6;
     }
     return 7;
@@ -199,14 +191,12 @@ static void every_way_out_ends_the_scope(void **state)
     CHECK_EQ(leave_by_return(&w), 5);
     CHECK_RC(plait_event_wait(&w.never, plait_ms(1)), PLAIT_ETIMEDOUT);
     for (int i = 0; i < 3; i++) {
-        PLAIT_TIMEOUT(plait_ms(1))
-        {
+        PLAIT_TIMEOUT(plait_ms(1)) {
             passes++;
             if (wait_for_ever(&w) < 0 && i != 1)
                 break;
             continue;
-        }
-        else
+        } else
             others++;
     }
     CHECK_EQ(passes, 3);
@@ -303,7 +293,8 @@ static int be_asked_in_a_block(void *arg)
     CHECK_RC(plait_scope_begin(&s, w->timeout), 0);
     TELL(w->ready, 1);
     w->rc = wait_for_ever(w);
-    w->second = plait_event_wait(&w->never, w->timeout > plait_seconds(1) ? plait_ms(1) : PLAIT_FOREVER);
+    w->second =
+        plait_event_wait(&w->never, w->timeout > plait_seconds(1) ? plait_ms(1) : PLAIT_FOREVER);
     w->ended = plait_scope_end(&s);
     w->expired = plait_scope_expired(&s);
     w->cancelling = plait_cancelling();
@@ -393,8 +384,7 @@ static void requests_are_counted_not_mixed_up(void **state)
 static int wait_shielded(void *arg)
 {
     struct world *w = arg;
-    PLAIT_TIMEOUT(plait_ms(1))
-    {
+    PLAIT_TIMEOUT(plait_ms(1)) {
         PLAIT_SHIELD
         {
             CHECK_RC(plait_event_wait(&w->never, plait_ms(5)), PLAIT_ETIMEDOUT);
@@ -552,17 +542,71 @@ static void with_keeps_what_cut_it_short(void **state)
     (void)state;
     struct world w = {0};
     bool skipped = false, other = false;
-    PLAIT_TIMEOUT(plait_ms(1))
-    {
+    PLAIT_TIMEOUT(plait_ms(1)) {
         PLAIT_WITH(&w.semaphore)
             CHECK(false);
-        else
-            skipped = true;
-    }
-    else
+        else skipped = true;
+    } else
         other = true;
     CHECK(skipped && other);
 }
+
+#ifdef PL_STEP_HOOKS
+/* --- every interleaving of a wait in a scope with what it waits for and the scope's cancelling --- */
+
+static plait_scope *meddled_with;
+
+static bool set_here(void *event)
+{
+    return plait_event_set(event) == 0;
+}
+
+/* As another thread would. */
+static bool cancel_scope_here(void *unused)
+{
+    (void)unused;
+    __atomic_fetch_or(&meddled_with->flags_, PL_SCOPE_CANCELLED, __ATOMIC_SEQ_CST);
+    if (meddled_with->slot_)
+        pl_slot_stir(meddled_with->slot_);
+    return true;
+}
+
+static int wait_for(void *event, int64_t timeout)
+{
+    return plait_event_wait(event, timeout);
+}
+
+static int meet(void *arg, long i, long k)
+{
+    plait_event *event = arg;
+    struct t_meddling m = {.deeds = {set_here, cancel_scope_here}, .at = {i, k}};
+    for (int try = 0; try < T_TRIES; try++) {
+        plait_scope s;
+        CHECK_RC(plait_event_init(event), 0);
+        CHECK_RC(plait_scope_begin(&s, PLAIT_FOREVER), 0);
+        meddled_with = &s;
+        int rc = t_meddle(&m, wait_for, event, plait_ms(T_SHORT_MS));
+        CHECK(rc != 0 || m.done[0]);
+        CHECK(rc != PLAIT_ECANCELED || m.done[1]);
+        CHECK_EQ(plait_scope_end(&s), rc == PLAIT_ECANCELED); /* it has cut short, or it has not */
+        CHECK_RC(plait_checkpoint(), 0);
+        if (!(m.done[0] || m.done[1]) || m.took <= plait_ms(T_TOO_LONG_MS))
+            return t_came_late(&m);
+    }
+    t_die(__FILE__, __LINE__, "deeds at steps %ld and %ld, and it slept on", i, k);
+}
+
+static void at_each_step_a_scope_is_heard(void **state)
+{
+    (void)state;
+    const struct t_setting *both[] = {&t_private_threads, &t_threads};
+    for (int n = 0; n < 2; n++) {
+        plait_event *event = t_new(both[n], sizeof *event);
+        t_each_pair(meet, event);
+        t_delete(both[n], event);
+    }
+}
+#endif
 
 static int nothing_is_left(void **state)
 {
@@ -593,6 +637,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(misuse_is_told),
         cmocka_unit_test(a_forked_child_is_in_no_scope),
         cmocka_unit_test(with_keeps_what_cut_it_short),
+#ifdef PL_STEP_HOOKS
+        cmocka_unit_test(at_each_step_a_scope_is_heard),
+#endif
     };
     return cmocka_run_group_tests(tests, NULL, nothing_is_left);
 }

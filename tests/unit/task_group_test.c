@@ -81,14 +81,12 @@ static int time_out_of_each_wait(void *arg)
     plait_event private = {0};
     plait_semaphore shared_wait = {0};
     int others = 0;
-    PLAIT_TIMEOUT(plait_ms(3))
-    {
+    PLAIT_TIMEOUT(plait_ms(3)) {
         CHECK_RC(plait_event_wait(&private, PLAIT_FOREVER), PLAIT_ECANCELED);
         CHECK_RC(plait_semaphore_acquire(&shared_wait, plait_seconds(30)), PLAIT_ECANCELED);
         CHECK_RC(plait_sleep(plait_seconds(30)), PLAIT_ECANCELED);
         CHECK_RC(plait_yield(), PLAIT_ECANCELED);
-    }
-    else
+    } else
         others++;
     PLAIT_TIMEOUT(plait_ms(3))
         CHECK_RC(plait_event_wait(&w->never, PLAIT_FOREVER), PLAIT_ECANCELED);
@@ -234,6 +232,26 @@ static void a_task_can_be_shielded(void **state)
     CHECK_RC(plait_free(w), 0);
 }
 
+static int leave_tasks_behind(void *arg)
+{
+    struct world *w = arg;
+    for (int i = 0; i < 3; i++)
+        task(wait_to_be_cancelled, w);
+    return 5;
+}
+
+static void a_scope_around_a_run_cancels_its_tasks(void **state)
+{
+    (void)state;
+    struct world *w = new_world();
+    plait_scope s;
+    CHECK_RC(plait_scope_begin(&s, plait_ms(5)), 0);
+    CHECK_EQ(plait_run(leave_tasks_behind, w), 5);
+    CHECK_RC(plait_scope_end(&s), 1);
+    CHECK_EQ(w->cancelled, 3);
+    CHECK_RC(plait_free(w), 0);
+}
+
 /* --- groups --- */
 
 static const int mixes[][2] = {{PLAIT_TASK, PLAIT_TASK},
@@ -250,8 +268,7 @@ static int own_a_failing_group(void *arg)
             plait_group g = {0};
             plait_blame failure;
             int rc = 0;
-            PLAIT_GROUP(&g)
-            {
+            PLAIT_GROUP(&g) {
                 for (int i = 0; i < 3; i++)
                     start(&g, mixes[m][1], wait_to_be_cancelled, w);
                 plait_worker failing = start(&g, mixes[m][0], fail_at_go, w);
@@ -262,8 +279,7 @@ static int own_a_failing_group(void *arg)
                     CHECK_RC(plait_event_wait(&w->never, PLAIT_FOREVER), PLAIT_ECANCELED);
                     CHECK_RC(plait_sleep(plait_seconds(9)), PLAIT_ECANCELED);
                 }
-            }
-            else
+            } else
                 rc = plait_group_error(&g);
             CHECK_RC(rc, -77);
             CHECK_EQ(w->cancelled, 3);
@@ -333,14 +349,12 @@ static int own_and_be_cancelled(void *arg)
     struct world *w = arg;
     plait_group g = {0};
     int rc = 0;
-    PLAIT_GROUP(&g)
-    {
+    PLAIT_GROUP(&g) {
         start(&g, PLAIT_TASK, wait_to_be_cancelled, w);
         start(&g, PLAIT_TASK, wait_to_be_cancelled, w);
         if (w->n)
             CHECK_RC(plait_sleep(plait_seconds(30)), PLAIT_ECANCELED);
-    }
-    else
+    } else
         rc = plait_group_error(&g);
     CHECK_RC(rc, PLAIT_ECANCELED);
     CHECK_EQ(plait_cancelling(), 1);
@@ -443,9 +457,10 @@ static int run_gathers(void *arg)
     plait_blame ends[6];
     bool told[6] = {false};
     for (int i = 0; i < 6; i++)
-        CHECK_RC(plait_start(&all[i], i == 2   ? PLAIT_THREAD
-                                      : i == 4 ? PLAIT_PROCESS
-                                               : PLAIT_TASK,
+        CHECK_RC(plait_start(&all[i],
+                             i == 2   ? PLAIT_THREAD
+                             : i == 4 ? PLAIT_PROCESS
+                                      : PLAIT_TASK,
                              sleep_ms, (void *)(intptr_t)(30 - 5 * i),
                              &(plait_options){.start_method = PLAIT_FORK}),
                  0);
@@ -578,6 +593,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(every_wait_of_a_task_obeys),
         cmocka_unit_test(a_tasks_scope_can_be_cancelled_from_everywhere),
         cmocka_unit_test(a_task_can_be_shielded),
+        cmocka_unit_test(a_scope_around_a_run_cancels_its_tasks),
         cmocka_unit_test(a_failure_cancels_the_rest_whoever_owns_the_group),
         cmocka_unit_test(a_task_learns_that_a_member_was_killed),
         cmocka_unit_test(cancelling_the_owner_cancels_the_members),
