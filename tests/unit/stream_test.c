@@ -635,10 +635,12 @@ static t_wait *const reads[] = {read_some, exactly, line, all};
 
 static void check_call(const struct t_setting *s, t_wait *call, void *object)
 {
+    t_check_cancel(s, call, object);
+    if (s->shared && call != read_some)
+        return;
     t_check_bad_timeouts(call, object);
     t_check_time(call, object);
     t_check_signals(call, object);
-    t_check_cancel(s, call, object);
     t_check_cancel_pending(s, call, object);
     t_check_cancel_counts(s, call, object);
     t_check_uncancel(s, call, object);
@@ -722,13 +724,15 @@ static void check_closed_by(t_wait *call, void *object, int (*close_object)(void
     CHECK_EQ(t_join_one(worker), 0);
     CHECK(plait_now() - start < plait_seconds(5));
     CHECK_RC(w.rc, PLAIT_ECLOSED);
-    CHECK(t_open_files() < files + (kind == PLAIT_TASK ? 4 : 0)); /* a loop has its own */
+    if (kind == PLAIT_THREAD) /* a loop has its own */
+        CHECK(t_open_files() < files);
 }
 
 static void closing_ends_the_waits_in_it(void **state)
 {
     (void)state;
     const int both[] = {PLAIT_THREAD, PLAIT_TASK};
+    CHECK_EQ(t_join_one(t_start_one(PLAIT_TASK, leave, NULL)), 0); /* a loop has descriptors */
     for (int k = 0; k < 2; k++) {
         plait_stream *a, *b;
         plait_listener *l;
