@@ -66,26 +66,6 @@ static void names_are_looked_up_in_all_kinds_of_worker(void **state)
     CHECK_EQ(look_up_localhost(NULL), 0);
 }
 
-static int more(void *count)
-{
-    for (int i = 0; i < 3; i++) {
-        COUNT(*(int *)count);
-        CHECK_RC(plait_yield(), 0);
-    }
-    return 0;
-}
-
-static void a_lookup_lets_other_tasks_run(void **state)
-{
-    (void)state;
-    int count = 0;
-    plait_worker task = t_start_one(PLAIT_TASK, more, &count);
-    CHECK_EQ(count, 0);
-    look_up_localhost(NULL);
-    CHECK(count > 0);
-    CHECK_EQ(t_join_one(task), 0);
-}
-
 static int look_up(void *host, int64_t timeout)
 {
     plait_address a;
@@ -93,17 +73,14 @@ static int look_up(void *host, int64_t timeout)
     return rc > 0 ? 0 : rc;
 }
 
-static int look_up_name(void *host)
-{
-    plait_checkpoint();
-    return look_up(host, PLAIT_FOREVER);
-}
-
+/* The helper may have been faster: then the next call says it. */
 static int look_up_canceled(void *host)
 {
     CHECK_RC(plait_cancel(plait_self()), 0);
-    CHECK_RC(look_up(host, PLAIT_FOREVER), PLAIT_ECANCELED);
-    return look_up_name(host);
+    int rc = look_up(host, PLAIT_FOREVER);
+    CHECK(rc == PLAIT_ECANCELED || rc == 0);
+    CHECK_RC(plait_checkpoint(), rc == 0 ? PLAIT_ECANCELED : 0);
+    return look_up(host, PLAIT_FOREVER);
 }
 
 static void a_lookup_can_be_given_up(void **state)
@@ -159,7 +136,6 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_need_no_waiting),
         cmocka_unit_test(names_are_looked_up_in_all_kinds_of_worker),
-        cmocka_unit_test(a_lookup_lets_other_tasks_run),
         cmocka_unit_test(a_lookup_can_be_given_up),
         cmocka_unit_test(misuse_is_refused),
     };
