@@ -72,14 +72,14 @@ struct pl_wait {
     const uint32_t *others; /* further ids whose death must wake us; n_others of them */
     int n_others;
     bool uncancellable; /* finish the wait whatever is asked (taking a lock back) */
-    bool deaf;          /* requests to stop do not reach it now: uncancellable, or shielded. pl_park */
-    bool slept;         /* out: pl_park has slept in this wait */
-    int64_t slept_for;  /* out: ns, the last time; what pl_spin_slept wants to know */
-    int64_t began;      /* out: when it first parked; 0 before */
-    int64_t nap;        /* length of the next nap; grows */
-    int64_t nap_end;    /* when the current one ends; 0: none is begun */
-    int naps;           /* slept through so far */
-    bool told;          /* a suspected deadlock has been reported in this wait */
+    bool deaf;  /* requests to stop do not reach it now: uncancellable, or shielded. pl_park */
+    bool slept; /* out: pl_park has slept in this wait */
+    int64_t slept_for; /* out: ns, the last time; what pl_spin_slept wants to know */
+    int64_t began;     /* out: when it first parked; 0 before */
+    int64_t nap;       /* length of the next nap; grows */
+    int64_t nap_end;   /* when the current one ends; 0: none is begun */
+    int naps;          /* slept through so far */
+    bool told;         /* a suspected deadlock has been reported in this wait */
 };
 
 /* What a loop has noted about a descriptor that it keeps registered; in the stream it belongs to. Zeroed: nothing. */

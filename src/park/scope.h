@@ -44,7 +44,8 @@ bool pl_scope_is_overruled(const plait_scope *scope);
 /* Whether requests to stop do not reach this worker now. */
 static inline bool pl_is_shielded(void)
 {
-    return pl_self.scope && (__atomic_load_n(&pl_self.scope->flags_, __ATOMIC_RELAXED) & PL_SCOPE_DEAF);
+    return pl_self.scope &&
+           (__atomic_load_n(&pl_self.scope->flags_, __ATOMIC_RELAXED) & PL_SCOPE_DEAF);
 }
 
 #endif

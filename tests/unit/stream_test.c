@@ -1215,9 +1215,9 @@ static void a_worker_for_each_client_and_no_more_than_allowed(void **state)
             }
             CHECK_RC(plait_cancel(server), 0);
             CHECK_EQ(t_join_one(server), 0);
-            CHECK_RC(v.rc, PLAIT_ECANCELED);
-            CHECK_EQ(v.inside, 0);
-            CHECK_EQ(v.served, 3 * ASKERS * 5);
+            CHECK_RC(SEEN(v.rc), PLAIT_ECANCELED);
+            CHECK_EQ(SEEN(v.inside), 0);
+            CHECK_EQ(SEEN(v.served), 3 * ASKERS * 5);
             plait_listener_close(v.listener);
         }
 }
@@ -1239,15 +1239,15 @@ static void serving_ends_with_its_clients(void **state)
                 CHECK_RC(plait_listener_close(v.listener), 0);
                 put(s, "two\n");
                 CHECK_RC(plait_read_line(s, text, sizeof text, NULL, LONG), 0);
-                CHECK_EQ(v.inside, 1);
+                CHECK_EQ(SEEN(v.inside), 1);
                 CHECK_RC(plait_write_eof(s), 0);
             } else { /* it is asked to stop */
                 CHECK_RC(plait_cancel(server), 0);
             }
             CHECK_RC(read_some(s, LONG), 0);
             CHECK_EQ(t_join_one(server), 0);
-            CHECK_RC(v.rc, closing ? PLAIT_ECLOSED : PLAIT_ECANCELED);
-            CHECK_EQ(v.inside, 0);
+            CHECK_RC(SEEN(v.rc), closing ? PLAIT_ECLOSED : PLAIT_ECANCELED);
+            CHECK_EQ(SEEN(v.inside), 0);
             plait_stream_close(s);
             if (!closing)
                 plait_listener_close(v.listener);
