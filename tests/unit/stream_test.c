@@ -462,7 +462,7 @@ static void who_does_not_read_makes_the_writer_wait(void **state)
         done = fill(a);
         CHECK(done > 0 && done < sizeof bytes);
         CHECK_RC(plait_write(a, bytes, sizeof bytes, &more, plait_ms(20)), PLAIT_ETIMEDOUT);
-        CHECK_EQ(more, 0); /* nothing is stored up */
+        CHECK(done + more < sizeof bytes); /* nothing is stored up by us */
         plait_write_eof(a);
         CHECK_RC(plait_read_all(b, bytes, sizeof bytes, &got, LONG), 0);
         CHECK_EQ(got, done + more); /* *done is exact */
