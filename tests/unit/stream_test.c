@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -975,6 +977,36 @@ static void connecting_says_why_it_failed(void **state)
     CHECK(s == NULL);
 }
 
+static int option(plait_stream *s, int level, int name)
+{
+    int value = -1;
+    socklen_t size = sizeof value;
+    CHECK_EQ(getsockopt(plait_stream_fd(s), level, name, &value, &size), 0);
+    return value != 0;
+}
+
+static void small_writes_go_at_once_unless_told_otherwise(void **state)
+{
+    (void)state;
+    for (int other = 0; other < 2; other++) {
+        plait_listener *l;
+        plait_stream *s[2];
+        char port[16];
+        plait_listen_options there = {.delay = other, .keepalive = other};
+        plait_connect_options here = {.delay = other, .keepalive = other};
+        CHECK_RC(plait_listen(&l, "127.0.0.1", "0", &there, LONG), 0);
+        snprintf(port, sizeof port, "%d", plait_listener_port(l));
+        CHECK_RC(plait_connect(&s[0], "127.0.0.1", port, &here, LONG), 0);
+        CHECK_RC(plait_accept(l, &s[1], LONG), 0);
+        for (int i = 0; i < 2; i++) {
+            CHECK_EQ(option(s[i], IPPROTO_TCP, TCP_NODELAY), !other);
+            CHECK_EQ(option(s[i], SOL_SOCKET, SO_KEEPALIVE), other);
+            plait_stream_close(s[i]);
+        }
+        plait_listener_close(l);
+    }
+}
+
 /* A name with two addresses, at one of which somebody listens. */
 static void all_addresses_of_a_name_are_tried(void **state)
 {
@@ -1300,6 +1332,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(null_is_refused),
         cmocka_unit_test(names_of_both_ends_as_text),
         cmocka_unit_test(connecting_says_why_it_failed),
+        cmocka_unit_test(small_writes_go_at_once_unless_told_otherwise),
         cmocka_unit_test(all_addresses_of_a_name_are_tried),
         cmocka_unit_test(connecting_can_time_out_and_be_cancelled),
         cmocka_unit_test(any_port_is_the_same_for_both_families),
