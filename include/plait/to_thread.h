@@ -22,6 +22,7 @@
 PLAIT_BEGIN_DECLS
 
 /* Runs fn(arg) in a helper thread and waits for it.
+ * PLAIT_NOWAIT starts it and waits for nothing.
  * Requires: fn. Returns: 0, with what fn returned in *ret if not NULL; PLAIT_ETIMEDOUT, PLAIT_ECANCELED (it runs on, see above); PLAIT_EAGAIN (no
  *   thread can be had), PLAIT_ENOMEM, PLAIT_EINVAL (fn NULL, timeout below -1), PLAIT_EOVERFLOW, and as
  *   registering may fail: PLAIT_EARENA, PLAIT_EWORKERS.

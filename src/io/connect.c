@@ -111,7 +111,7 @@ static int begin_next(struct race *race)
     bool connected;
     int i = race->begun++;
     int fd = begin_one(race, &race->addresses[i], &connected);
-    race->next_at = plait_now() + race->delay;
+    race->next_at = pl_deadline(race->delay);
     if (fd < 0) {
         note_error(race, fd);
         return -1;
@@ -155,9 +155,9 @@ static int wait_for_any(struct race *race)
     if (fd < 0)
         return fd;
     int64_t deadline = race->wait->deadline;
-    bool more = race->begun < race->n && race->delay != PL_NEVER;
+    bool more = race->begun < race->n;
     if (more && race->next_at < deadline)
-        race->wait->deadline = race->next_at > 0 ? race->next_at : 1;
+        race->wait->deadline = race->next_at;
     int rc = pl_fd_wait(fd, fd == race->epoll ? POLLIN : POLLOUT, race->wait);
     bool own = race->wait->deadline == deadline;
     race->wait->deadline = deadline;
@@ -185,8 +185,7 @@ static int collect(struct race *race)
 static int run_race(struct race *race)
 {
     for (;;) {
-        bool due = race->begun < race->n &&
-                   (race->flying == 0 || (race->delay != PL_NEVER && plait_now() >= race->next_at));
+        bool due = race->begun < race->n && (race->flying == 0 || pl_passed(race->next_at));
         int fd = due ? begin_next(race) : collect(race);
         if (fd >= 0)
             return fd;
@@ -242,8 +241,6 @@ static int connect_tcp(plait_stream **ret, const char *host, const char *port,
     struct race race = {.wait = wait, .delay = o->happy_eyeballs_delay};
     if (race.delay == 0)
         race.delay = EYEBALLS_DELAY;
-    else if (race.delay == PLAIT_FOREVER)
-        race.delay = PL_NEVER;
     int rc = resolve_both(&race, host, port, o);
     int fd = rc < 0 ? rc : race_to(&race);
     if (fd < 0)
@@ -262,9 +259,11 @@ int plait_connect(plait_stream **ret, const char *host, const char *port,
     struct pl_wait wait;
     plait_connect_options none = {0};
     const plait_connect_options *o = options ? options : &none;
-    if (!ret || !host || !port || o->happy_eyeballs_delay < PLAIT_FOREVER)
+    if (!ret || !host || !port)
         return PLAIT_EINVAL;
-    int rc = pl_wait_begin(&wait, PL_WAIT_FD, timeout);
+    int rc = pl_check_timeout(o->happy_eyeballs_delay);
+    if (rc == 0)
+        rc = pl_wait_begin(&wait, PL_WAIT_FD, timeout);
     if (rc < 0)
         return rc;
     int saved = errno;

@@ -127,7 +127,7 @@ int plait_datagram_close(plait_datagram *datagram)
         return 0;
     if (!pl_io_is_closed(&datagram->io))
         remove_file(datagram);
-    if (pl_io_close(&datagram->io))
+    if (pl_io_close(&datagram->io, false))
         delete_it(datagram);
     return 0;
 }

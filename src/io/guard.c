@@ -18,6 +18,7 @@
 #include "io/io.h"
 
 #include <errno.h>
+#include <plait/task.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -99,9 +100,14 @@ bool pl_io_is_closed(const struct pl_io *io)
     return read_state(io) & CLOSED;
 }
 
-bool pl_io_is_used(const struct pl_io *io)
+/* A task whose peers are fast never has to wait, and would keep the thread for itself: so it lets the others run now and
+ * then all the same. */
+static void be_fair(void)
 {
-    return (uint32_t)read_state(io) >= 2 * USER;
+    enum { CALLS = 64 };
+    static _Thread_local uint32_t calls;
+    if (pl_self.task && ++calls % CALLS == 0 && plait_yield() == PLAIT_ECANCELED)
+        pl_cancel_put_back(); /* the call says it, if it waits */
 }
 
 int pl_io_enter(struct pl_io *io, enum pl_side side, struct pl_call *call, int64_t timeout)
@@ -109,6 +115,8 @@ int pl_io_enter(struct pl_io *io, enum pl_side side, struct pl_call *call, int64
     int rc = pl_wait_begin(&call->wait, PL_WAIT_FD, timeout);
     if (rc < 0)
         return rc;
+    if (timeout != PLAIT_NOWAIT)
+        be_fair();
     call->saved = errno;
     call->side = side;
     uint64_t seen;
@@ -145,17 +153,20 @@ static bool has_bell(const struct pl_io *io)
     return io->bell >= 0 && io->forks == pl_forks; /* a parent's bell would wake the parent */
 }
 
-static void wake_users(struct pl_io *io)
+static void wake_users(struct pl_io *io, bool abort)
 {
     int saved = errno;
-    if (has_bell(io))
+    struct sockaddr nothing = {.sa_family = AF_UNSPEC};
+    if (abort) /* connecting to nothing takes a TCP connection back: that sends a reset, and wakes, too */
+        connect(io->fd, &nothing, sizeof nothing);
+    else if (has_bell(io))
         eventfd_write(io->bell, 1);
     else if (io->is_socket)
         shutdown(io->fd, SHUT_RDWR);
     errno = saved;
 }
 
-bool pl_io_close(struct pl_io *io)
+bool pl_io_close(struct pl_io *io, bool abort)
 {
     uint64_t seen;
     do {
@@ -164,7 +175,7 @@ bool pl_io_close(struct pl_io *io)
             return false;
     } while (!change(io, seen, seen | CLOSED));
     if ((uint32_t)seen >= 2 * USER)
-        wake_users(io);
+        wake_users(io, abort);
     return leave(io, 0);
 }
 

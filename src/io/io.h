@@ -37,11 +37,10 @@ int pl_io_enter(struct pl_io *io, enum pl_side side, struct pl_call *call, int64
 /* Ends it. True: it was closed meanwhile and the caller is the last one inside: the object goes now. */
 bool pl_io_leave(struct pl_io *io, struct pl_call *call);
 
-/* Closes it for all and wakes who waits. True as above, false if others are inside still. Leaves errno alone. */
-bool pl_io_close(struct pl_io *io);
+/* Closes it for all and wakes who waits; abort: of TCP, by a reset. True as above, false if others are inside still. Leaves errno alone. */
+bool pl_io_close(struct pl_io *io, bool abort);
 
 bool pl_io_is_closed(const struct pl_io *io);
-bool pl_io_is_used(const struct pl_io *io); /* somebody is inside */
 
 /* Waits until the descriptor is worth another try. 0, PLAIT_ETIMEDOUT, PLAIT_ECANCELED, PLAIT_ECLOSED and as
  * registering fails. */

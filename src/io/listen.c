@@ -269,7 +269,7 @@ int plait_listener_close(plait_listener *listener)
         return 0;
     if (!pl_io_is_closed(&listener->io))
         remove_file(listener);
-    if (pl_io_close(&listener->io))
+    if (pl_io_close(&listener->io, false))
         pl_listener_delete(listener);
     return 0;
 }

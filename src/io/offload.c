@@ -4,8 +4,8 @@
  * race: the helper writes its results into a stack frame that is gone. Cure: an errand is a block of its own that both need; who lets
  * go of it last frees it, and results are copied out by the caller while it holds it.
  *
- * Helpers are made when an errand finds none idle, up to HELPERS that do something; idle ones leave after a
- * while. A helper that waits for an errand of its own does not count meanwhile, so nested ones cannot
+ * Helpers are made when an errand finds none idle for it, up to HELPERS in all (an idle one that has been called counts as
+ * idle until it has the lock: so those count, too); idle ones leave after a while. A helper that waits for an errand of its own does not count meanwhile, so nested ones cannot
  * block each other. Errands wait in the order they came. A forked child starts with no helpers
  * and an empty queue: what waits there is the parent's. */
 #include "base/atomic.h"
@@ -121,7 +121,7 @@ static int start_helper(void)
 static bool hand_over(struct pl_errand *errand)
 {
     pthread_mutex_lock(&office.lock);
-    bool enough = office.idle > office.queued || office.busy >= HELPERS;
+    bool enough = office.idle > office.queued || office.busy + office.idle >= HELPERS;
     if (!enough) {
         office.busy++;
         if (start_helper() < 0)

@@ -124,6 +124,10 @@ int pl_resolve(const char *host, const char *service, const plait_resolve_option
         discard(&l->errand);
         return rc;
     }
+    if (wait->deadline == 0) { /* nobody would be there for the answer */
+        discard(&l->errand);
+        return PLAIT_ETIMEDOUT;
+    }
     rc = pl_errand_run(&l->errand, wait);
     if (rc < 0)
         return rc;

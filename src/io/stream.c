@@ -120,26 +120,30 @@ void pl_stream_delete(plait_stream *stream)
     free(stream);
 }
 
+static void close_stream(plait_stream *stream, bool abort)
+{
+    if (pl_io_close(&stream->io, abort))
+        pl_stream_delete(stream);
+}
+
 int plait_stream_close(plait_stream *stream)
 {
-    if (stream && pl_io_close(&stream->io))
-        pl_stream_delete(stream);
+    if (stream)
+        close_stream(stream, false);
     return 0;
 }
 
-/* A TCP connection is taken back by connecting it to nothing: that sends a reset and wakes all who wait. */
 int plait_stream_abort(plait_stream *stream)
 {
-    if (stream && stream->is_tcp && !pl_io_is_closed(&stream->io)) {
-        int saved = errno;
-        struct sockaddr nothing = {.sa_family = AF_UNSPEC};
-        struct linger now = {.l_onoff = 1, .l_linger = 0};
+    if (!stream)
+        return 0;
+    int saved = errno;
+    struct linger now = {.l_onoff = 1, .l_linger = 0}; /* closing is then a reset */
+    if (stream->is_tcp)
         setsockopt(stream->io.fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-        if (pl_io_is_used(&stream->io))
-            connect(stream->io.fd, &nothing, sizeof nothing);
-        errno = saved;
-    }
-    return plait_stream_close(stream);
+    errno = saved;
+    close_stream(stream, stream->is_tcp);
+    return 0;
 }
 
 int pl_stream_failed(plait_stream *stream, int error)
