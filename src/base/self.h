@@ -8,26 +8,26 @@
 
 #include <stdint.h>
 
-struct pl_slot;   /* registry */
-struct pl_parker; /* park */
-struct pl_task;   /* task */
+struct pl_slot;     /* registry */
+struct pl_parker;   /* park */
+struct pl_task;     /* task */
 struct plait_scope; /* park: cancel scopes */
-struct pl_asked;  /* registry */
-struct pl_locals; /* task: task-local variables */
+struct pl_asked;    /* registry */
+struct pl_locals;   /* task: task-local variables */
 
 /* Size classes of the arena's allocator; see arena/class.h. */
 enum { PL_CLASSES = 40 };
 
 struct pl_self {
     /* The worker's own; a switch between tasks changes them. */
-    uint32_t id;              /* PL_ID_MASK bits: what a lock word names; 0: not registered yet */
-    uint32_t quick;           /* the same for fast paths: 0 if they are not to be taken (lockdep) */
-    struct pl_slot *slot;     /* the registry entry of `id`; NULL: none yet */
-    struct pl_asked *asked;   /* requests to stop; NULL: a thread that is not registered */
-    struct pl_task *task;     /* the task that runs; NULL: this thread has no loop */
+    uint32_t id;            /* PL_ID_MASK bits: what a lock word names; 0: not registered yet */
+    uint32_t quick;         /* the same for fast paths: 0 if they are not to be taken (lockdep) */
+    struct pl_slot *slot;   /* the registry entry of `id`; NULL: none yet */
+    struct pl_asked *asked; /* requests to stop; NULL: a thread that is not registered */
+    struct pl_task *task;   /* the task that runs; NULL: this thread has no loop */
     struct plait_scope *scope; /* the innermost cancel scope; NULL: none */
-    struct pl_locals *locals; /* values of task-local variables; NULL: none */
-    const void *site;         /* where in the program, for calls within plait; NULL: unknown */
+    struct pl_locals *locals;  /* values of task-local variables; NULL: none */
+    const void *site;          /* where in the program, for calls within plait; NULL: unknown */
 
     /* The thread's. */
     uint32_t thread_id; /* `id` of the thread itself: who owns memory, who recovers. 0: none yet */

@@ -268,8 +268,8 @@ static void look_at(struct pl_slot *slot)
     case PL_RUNNING:
     case PL_ENDED:
     case PL_JOINED:
-        if (pl_heart_is_stopped(slot) && (pl_load_acquire(&slot->recoverer) != PL_RECOVERED ||
-                                          pl_load_relaxed(&slot->tells)))
+        if (pl_heart_is_stopped(slot) &&
+            (pl_load_acquire(&slot->recoverer) != PL_RECOVERED || pl_load_relaxed(&slot->tells)))
             pl_recover(slot);
         if (pl_life_of(life) == PL_ENDED ||
             (pl_life_of(life) == PL_RUNNING && pl_heart_is_stopped(slot)))

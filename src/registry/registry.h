@@ -167,8 +167,10 @@ struct pl_slot {
     uint32_t
         in_poll; /* atomic: it sleeps, or is about to, where only a signal wakes it (park/poll.c); the
                        * worker writes, who has changed something it should see reads */
-    uint32_t stir;  /* atomic: counts calls to look at its scopes; anyone adds. Sleepers in a scope watch it */
-    uint32_t tells; /* atomic: id of the worker to stir if this one fails or dies; who started it sets */
+    uint32_t
+        stir; /* atomic: counts calls to look at its scopes; anyone adds. Sleepers in a scope watch it */
+    uint32_t
+        tells; /* atomic: id of the worker to stir if this one fails or dies; who started it sets */
 
     /* The wait, written by the worker while it sleeps, read by anyone (park/record.h). All atomic. */
     uint32_t

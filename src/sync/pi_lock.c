@@ -175,8 +175,7 @@ static int wait_in_kernel(plait_pi_lock *lock, struct pl_wait *wait)
         wait->began = now;
     wait->holder = pl_load_relaxed(&lock->holder_);
     pl_wait_show(&lock->holder_, wait, now);
-    int rc = pl_futex_lock_pi(&lock->word_, is_shared(lock),
-                              until < end ? until : end);
+    int rc = pl_futex_lock_pi(&lock->word_, is_shared(lock), until < end ? until : end);
     if (rc == -ETIMEDOUT && pl_deadlock_check(wait) < 0)
         rc = -EDEADLK;
     pl_wait_hide();
