@@ -160,7 +160,8 @@ int plait_write_eof(plait_stream *stream)
     if (rc < 0)
         return rc;
     bool again = pl_load_relaxed(&stream->half_closed);
-    pl_store_relaxed(&stream->half_closed, 1u);
+    if (stream->io.is_socket)
+        pl_store_relaxed(&stream->half_closed, 1u);
     if (again) /* the peer may have closed its half meanwhile, and then nothing is connected any more */
         rc = 0;
     else if (!stream->io.is_socket)
