@@ -159,8 +159,12 @@ int plait_write_eof(plait_stream *stream)
     int rc = pl_io_enter(&stream->io, PL_WRITING, &call, PLAIT_NOWAIT);
     if (rc < 0)
         return rc;
-    pl_store_relaxed(&stream->half_closed, 1u);
-    if (!stream->io.is_socket)
+    bool again = pl_load_relaxed(&stream->half_closed);
+    if (stream->io.is_socket)
+        pl_store_relaxed(&stream->half_closed, 1u);
+    if (again) /* the peer may have closed its half meanwhile, and then nothing is connected any more */
+        rc = 0;
+    else if (!stream->io.is_socket)
         rc = PLAIT_ENOTSUP;
     else if (shutdown(stream->io.fd, SHUT_WR) < 0)
         rc = pl_stream_failed(stream, errno);
