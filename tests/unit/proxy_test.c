@@ -392,6 +392,29 @@ SCENE(five_thousand_words_are_watched_at_once)
     return 0;
 }
 
+/* More results at once than a ring has room for. */
+SCENE(five_thousand_words_that_differ_are_told)
+{
+    enum { N = 5000 };
+    struct loop *l = new_loop();
+    struct board *b = new_shared(sizeof *b);
+    struct sleeper *s = calloc(N, sizeof *s);
+    CHECK(s);
+    b->word = 1;
+    for (int i = 0; i < N; i++)
+        arm(l, &s[i], &b->word, 0);
+    for (int i = 0; i < N; i++)
+        UNTIL_TOLD(l, s[i].told);
+    look_around(l);
+    for (int i = 0; i < N; i++) {
+        CHECK_EQ(s[i].told, 1);
+        disarm(l, &s[i]);
+    }
+    free(s);
+    end_loop(l);
+    return 0;
+}
+
 SCENE(five_thousand_watches_can_be_withdrawn)
 {
     enum { N = 5000 };
@@ -868,6 +891,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_watch_tells_once_and_others_tell_nothing),
         cmocka_unit_test(a_sleeper_that_is_told_may_disarm_others),
         cmocka_unit_test(five_thousand_words_are_watched_at_once),
+        cmocka_unit_test(five_thousand_words_that_differ_are_told),
         cmocka_unit_test(five_thousand_watches_can_be_withdrawn),
         cmocka_unit_test(each_wake_up_reaches_one),
         cmocka_unit_test(what_an_untold_watch_swallowed_is_passed_on),
