@@ -129,7 +129,8 @@ static int play(void *arg)
 
 static void no_wake_up_stays_with_a_watch(int way, long rounds)
 {
-    struct world *w = mmap(NULL, sizeof *w, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct world *w =
+        mmap(NULL, sizeof *w, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(w != MAP_FAILED);
     w->way = way;
     w->rounds = t_rounds(rounds);

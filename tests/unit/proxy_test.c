@@ -54,6 +54,13 @@ static bool has_ring(void)
     return t_in_fork(look_for_ring, NULL) == 1;
 }
 
+/* All ears are without work; a watch that was not let go would keep one. */
+static void end_ears(void)
+{
+    pl_ears_tire_after(0);
+    UNTIL(pl_ears() == 0);
+}
+
 /* What one scene is told: its way is chosen already. */
 static int way_now;
 
@@ -69,7 +76,9 @@ static int play_scene(void *arg)
     choose(s->way);
     if (s->way == RING && !has_ring())
         return SKIPPED;
-    return s->play(NULL);
+    int rc = s->play(NULL);
+    end_ears();
+    return rc;
 }
 
 /* The scene in each way, each in a process of its own, for what is forgotten stays so. */
@@ -316,7 +325,8 @@ SCENE(a_watch_tells_once_and_others_tell_nothing)
     struct board *b = new_shared(2 * sizeof *b);
     struct sleeper s, quiet;
     arm(l, &s, &b[0].word, 0);
-    arm(l, &quiet, &b[1].word, 0); /* the newer comes first in an ear's list: it may be told for no reason */
+    arm(l, &quiet, &b[1].word,
+        0); /* the newer comes first in an ear's list: it may be told for no reason */
     look_around(l);
     CHECK(s.told == 0 && quiet.told == 0);
     TELL(b[0].word, 1);
@@ -801,6 +811,7 @@ static int refuse_and_watch(void *arg)
     check_watching(l, new_shared(sizeof(struct board)));
     CHECK_EQ(pl_ears(), 1);
     end_loop(l);
+    end_ears();
     return 0;
 }
 
@@ -808,8 +819,9 @@ static void a_refused_ring_is_replaced_by_ears(void **state)
 {
     (void)state;
     const struct refusal refusals[] = {
-        {SYS_io_uring_setup, ENOSYS}, {SYS_io_uring_setup, EPERM},     {SYS_io_uring_setup, ENOMEM},
-        {SYS_io_uring_setup, EMFILE}, {SYS_io_uring_register, EPERM},  {SYS_io_uring_register, EINVAL},
+        {SYS_io_uring_setup, ENOSYS},   {SYS_io_uring_setup, EPERM},
+        {SYS_io_uring_setup, ENOMEM},   {SYS_io_uring_setup, EMFILE},
+        {SYS_io_uring_register, EPERM}, {SYS_io_uring_register, EINVAL},
     };
     for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
         int status = t_in_fork(refuse_and_watch, (void *)(uintptr_t)&refusals[i]);
@@ -847,6 +859,7 @@ static int refuse_enter_later(void *error)
     disarm(l, &s[2]);
     CHECK_EQ(pl_ears(), 1);
     end_loop(l);
+    end_ears();
     return 0;
 }
 
