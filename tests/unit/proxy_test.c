@@ -807,6 +807,7 @@ static int refuse_and_watch(void *arg)
     struct refusal *r = arg;
     if (!refuse(r->call, r->error))
         return SKIPPED;
+    rings_closed = r->call == SYS_io_uring_register; /* at once, for it is of no use */
     struct loop *l = new_loop();
     check_watching(l, new_shared(sizeof(struct board)));
     CHECK_EQ(pl_ears(), 1);
@@ -846,6 +847,7 @@ static int refuse_enter_later(void *error)
             if (!refuse(SYS_io_uring_enter, (int)(intptr_t)error))
                 return SKIPPED;
             disarm(l, &s[1]);
+            rings_closed = 1;
             CHECK_EQ(t_reap(pid), 0);
         }
         arm(l, &s[i], &b[i].word, 0);
