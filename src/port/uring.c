@@ -138,6 +138,16 @@ int pl_uring_open(struct pl_uring *ring, uint32_t n, uint32_t results, int bell)
     return -ENOSYS;
 }
 
+void pl_uring_withdraw_all(struct pl_uring *ring)
+{
+    struct io_uring_sync_cancel_reg all;
+    memset(&all, 0, sizeof all);
+    all.fd = -1;
+    all.flags = IORING_ASYNC_CANCEL_ALL | IORING_ASYNC_CANCEL_ANY;
+    all.timeout.tv_sec = all.timeout.tv_nsec = -1;
+    configure(ring->fd, IORING_REGISTER_SYNC_CANCEL, &all, 1);
+}
+
 void pl_uring_close(struct pl_uring *ring)
 {
     if (ring->rings)

@@ -45,7 +45,12 @@ bool pl_uring_holds_back(const struct pl_uring *ring);
 /* Takes the oldest result. False: there is none. */
 bool pl_uring_take(struct pl_uring *ring, struct pl_uring_result *ret);
 
-/* The kernel drops the waits that are left; a wake-up that one of these has got is lost. */
+/* Takes all waits out of their queues at once, without pl_uring_enter, which may have failed. Their
+ * results are lost. */
+void pl_uring_withdraw_all(struct pl_uring *ring);
+
+/* The kernel drops waits that are left, but later, in a thread of its own; a wake-up that comes before
+ * that is lost. */
 void pl_uring_close(struct pl_uring *ring);
 /* In a forked child, where only the descriptor is there. */
 void pl_uring_forget(struct pl_uring *ring);

@@ -366,5 +366,7 @@ void pl_ears_tire_after(int64_t ns)
 {
     pthread_mutex_lock(&ears_lock);
     tired_after = ns;
+    for (struct pl_ear *ear = ears; ear; ear = ear->next)
+        call_ear(ear);
     pthread_mutex_unlock(&ears_lock);
 }

@@ -130,9 +130,11 @@ static void leave_ring(struct pl_proxies *p, struct pl_proxied *e, bool woken)
     drop(p, e);
 }
 
-/* The kernel answers no more (a filter was put up, memory is short): all that it had counts as woken. */
+/* The kernel answers no more (a filter was put up, memory is short): all that it had counts as woken. Closing
+ * alone would leave the watches in the queues for a while, where they would take wake-ups for nobody. */
 static void give_up_ring(struct pl_proxies *p)
 {
+    pl_uring_withdraw_all(&p->ring);
     pl_uring_close(&p->ring);
     p->has_ring = false;
     for (struct pl_proxied *e = p->known, *next; e; e = next) {

@@ -51,7 +51,9 @@ void pl_proxy_collect(struct pl_proxies *proxies, void (*told)(void *sleeper));
  * withdrawn, wakes another sleeper of the word instead; one that was told is the sleeper's to use or pass on. */
 void pl_proxy_disarm(struct pl_proxies *proxies, struct pl_proxied *proxied);
 
-/* Closes and frees all; every watch is disarmed. Waits for wake-ups that are just arriving. */
+/* Closes and frees all; every watch is disarmed. Waits for wake-ups that are just arriving. The kernel
+ * takes leave of a closed ring later, by interrupting the thread once: a call of it that signals end
+ * without restart may then return EINTR. */
 void pl_proxies_end(struct pl_proxies *proxies);
 
 /* In a forked child, instead of any other call: frees the copies, watches included, and touches nothing that
