@@ -157,7 +157,7 @@ int pl_task_cancel(plait_worker worker)
         rc = pl_asked_add(&task->asked, (uint32_t)(pl_load_relaxed(&task->life) >> 32));
     if (rc == 0 && task->loop == pl_loop_here()) {
         if (!task->firm)
-            pl_task_ready(task);
+            pl_task_look_at(task); /* not just ready: it may be in the inbox still */
     } else if (rc == 0) {
         struct pl_loop *loop = pl_loops_lock(task->host); /* so that it does not end meanwhile */
         if (loop && loop == task->loop)

@@ -16,8 +16,10 @@
  *     what was written before a further post is seen by that look or the next;
  *   2 R:loop.asleep/A:loop.asleep: the sleeper says that it sleeps, then looks into the inbox; who posts puts the task
  *     in, then looks whether the loop sleeps. One of both sees the other;
- *   3 a wake-up may reach a task that has gone on already, or the next task of that record: it is
- *     made ready if it is parked, and looks for itself. Each wait is a loop that bears that. */
+ *   3 a wake-up may reach a task that has gone on already: it is made ready if it is parked, and looks for
+ *     itself. Each wait is a loop that bears that;
+ *   4 who is in an inbox is held there by a reference of `life`. Else its record might serve a task of
+ *     another loop before this one takes it out, and then two threads would change one queue. */
 #include "base/atomic.h"
 #include "base/clock.h"
 #include "port/cpu.h"
@@ -226,6 +228,7 @@ void pl_task_post(struct pl_task *task)
 {
     struct pl_loop *loop = task->loop;
     if (pl_exchange_acq_rel(&task->posted, 1u) == 0) {
+        pl_fetch_add_relaxed(&task->life, UINT64_C(1)); /* the caller is certain that it is there */
         struct pl_task *newest = pl_load_relaxed(&loop->inbox);
         do
             task->inbox_next = newest;
@@ -252,7 +255,7 @@ void pl_task_admit(struct pl_task *task)
         pl_timers_add(&loop->timers, &task->timer, task->timer.when);
 }
 
-static void look_at_posted(struct pl_task *task)
+void pl_task_look_at(struct pl_task *task)
 {
     if (task->state == PL_TASK_NEW)
         pl_task_admit(task);
@@ -274,7 +277,8 @@ static void empty_inbox(struct pl_loop *loop)
         struct pl_task *task = oldest;
         oldest = task->inbox_next;
         pl_exchange_acq_rel(&task->posted, 0u);
-        look_at_posted(task);
+        pl_task_look_at(task);
+        pl_task_drop(task, 0);
     }
 }
 

@@ -1137,6 +1137,144 @@ static void loops_leave_nothing_behind(void **state)
     assert_int_equal(t_open_files(), before);
 }
 
+/* --- at the wrong moment --- */
+
+/* Threads that spin at chosen points, so that another is faster than they are. */
+static struct {
+    int ready, go, b_runs, b_may_end, sent, ran;
+    plait_worker a, home, away;
+    plait_event over;
+} scene;
+
+static void begin_scene(void)
+{
+    memset(&scene, 0, sizeof scene);
+}
+
+static int count_ran(void *arg)
+{
+    (void)arg;
+    COUNT(scene.ran);
+    return 0;
+}
+
+static int end_on_word(void *arg)
+{
+    (void)arg;
+    TELL(scene.ready, 1);
+    UNTIL(SEEN(scene.go));
+    return 0;
+}
+
+static int keep_the_pass(void *arg)
+{
+    (void)arg;
+    TELL(scene.b_runs, 1);
+    UNTIL(SEEN(scene.b_may_end));
+    return 0;
+}
+
+static int run_a_and_b(void *arg)
+{
+    (void)arg;
+    scene.a = start(end_on_word, NULL);
+    return join(start(keep_the_pass, NULL));
+}
+
+static int be_away(void *arg)
+{
+    (void)arg;
+    scene.away = plait_loop();
+    TELL(scene.sent, 1);
+    return plait_event_wait(&scene.over, PLAIT_FOREVER);
+}
+
+static int run_it(void *fn)
+{
+    plait_function *const *f = fn;
+    return plait_run(*f, NULL);
+}
+
+/* It is in the inbox, ends by itself, is joined, and its record serves a task of another loop: all before the
+ * first loop has looked into its inbox. */
+static void a_record_is_not_used_again_while_it_is_in_an_inbox(void **state)
+{
+    (void)state;
+    static plait_function *const two = run_a_and_b, *const away = be_away;
+    begin_scene();
+    plait_worker home = t_start_one(PLAIT_THREAD, run_it, (void *)(uintptr_t)&two);
+    plait_worker other = t_start_one(PLAIT_THREAD, run_it, (void *)(uintptr_t)&away), sent;
+    UNTIL(SEEN(scene.ready) && SEEN(scene.sent));
+    assert_int_equal(plait_cancel(scene.a), 0);
+    TELL(scene.go, 1);
+    UNTIL(SEEN(scene.b_runs)); /* so the first is over, and off its stack */
+    assert_int_equal(join(scene.a), 0);
+    assert_int_equal(plait_call_soon(&sent, scene.away, count_ran, NULL), 0);
+    UNTIL(SEEN(scene.ran) == 1);
+    TELL(scene.b_may_end, 1);
+    assert_int_equal(t_join_one(home), 0);
+    assert_int_equal(join(sent), 0);
+    assert_int_equal(plait_event_set(&scene.over), 0);
+    assert_int_equal(t_join_one(other), 0);
+}
+
+static int send_one(void *arg)
+{
+    (void)arg;
+    UNTIL(SEEN(scene.ready));
+    CHECK_RC(plait_call_soon(&scene.a, scene.home, count_ran, NULL), 0);
+    TELL(scene.sent, 1);
+    return 0;
+}
+
+/* Until another thread has sent a task that nobody here has seen yet. */
+static void be_sent_one(void)
+{
+    scene.home = plait_loop();
+    TELL(scene.ready, 1);
+    UNTIL(SEEN(scene.sent));
+}
+
+static int cancel_the_unseen(void *arg)
+{
+    (void)arg;
+    be_sent_one();
+    CHECK_RC(plait_cancel(scene.a), 0);
+    CHECK_RC(join(scene.a), PLAIT_ECANCELED);
+    CHECK_RC(plait_detach(start(late, &finished)), 0);
+    return 0;
+}
+
+static void a_task_that_was_sent_is_cancelled_before_the_loop_has_seen_it(void **state)
+{
+    (void)state;
+    begin_scene();
+    finished = 0;
+    plait_worker sender = t_start_one(PLAIT_THREAD, send_one, NULL);
+    run(cancel_the_unseen);
+    assert_int_equal(scene.ran, 0);
+    assert_int_equal(finished, 1); /* none is counted twice */
+    assert_int_equal(t_join_one(sender), 0);
+}
+
+static int return_with_one_unseen(void *arg)
+{
+    (void)arg;
+    be_sent_one();
+    return 0;
+}
+
+static void a_task_that_was_sent_at_the_end_of_the_run_is_run(void **state)
+{
+    (void)state;
+    begin_scene();
+    plait_worker sender = t_start_one(PLAIT_THREAD, send_one, NULL);
+    run(return_with_one_unseen);
+    assert_int_equal(scene.ran, 1);
+    assert_int_equal(t_join_one(sender), 0);
+    assert_int_equal(join(scene.a), 0);
+}
+
 int main(int argc, char **argv)
 {
     t_arguments(argc, argv);
@@ -1179,6 +1317,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_process_started_by_a_task_has_a_large_stack),
         cmocka_unit_test(without_descriptors_it_says_so),
         cmocka_unit_test(fifty_thousand_wait_for_one_event),
+        cmocka_unit_test(a_record_is_not_used_again_while_it_is_in_an_inbox),
+        cmocka_unit_test(a_task_that_was_sent_is_cancelled_before_the_loop_has_seen_it),
+        cmocka_unit_test(a_task_that_was_sent_at_the_end_of_the_run_is_run),
         cmocka_unit_test(loops_leave_nothing_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
