@@ -109,10 +109,10 @@ static void tell_waiters(struct pl_loop *loop, int fd, uint32_t events)
         return;
     for (struct waiter *w = loop->watches->fds[fd].waiters; w; w = w->next) {
         uint32_t got = events & (w->events | EPOLLERR | EPOLLHUP);
-        if (!got)
-            continue;
         w->got |= got;
-        pl_task_ready(w->task);
+        /* A registration for one event is spent: those who wait for another event have to make it anew. */
+        if (got || !loop->watches->fds[fd].kept)
+            pl_task_ready(w->task);
     }
 }
 
@@ -229,7 +229,7 @@ static int wait_once(struct pl_loop *loop, int fd, struct waiter *w, struct pl_w
     return rc < 0 ? rc : self->timed_out ? PLAIT_ETIMEDOUT : 0;
 }
 
-/* What to register for one event more. A registration that is kept must stay what it is; to make it anew brings an
+/* What to register for one event more: nothing that nobody waits for, which would spend it. A registration that is kept must stay what it is; to make it anew brings an
  * event if there is one already. */
 static uint32_t once_for(const struct pl_loop *loop, int fd, uint32_t events)
 {
@@ -237,7 +237,7 @@ static uint32_t once_for(const struct pl_loop *loop, int fd, uint32_t events)
         return KEPT;
     for (const struct waiter *w = loop->watches->fds[fd].waiters; w; w = w->next)
         events |= w->events;
-    return events | EPOLLRDHUP | EPOLLONESHOT;
+    return events | EPOLLONESHOT;
 }
 
 static int ask_directly(int fd, uint32_t events)
