@@ -68,7 +68,8 @@ static const char *name_of_running(void)
     return name;
 }
 
-__attribute__((constructor(101))) static void begin(void)
+/* After that of ears: in a child the loops free what those have let go of. */
+__attribute__((constructor(102))) static void begin(void)
 {
     pthread_atfork(lock_before_fork, unlock_in_parent, forget_in_child);
     pl_overflow_name = name_of_running;
@@ -305,16 +306,26 @@ static void look_around(struct pl_loop *loop)
     fire_timers(loop);
 }
 
+/* Sleeps for a nap at most: a nudge may be lost (park/poll.c). */
+static void sleep_once(struct pl_loop *loop)
+{
+    const struct pl_timer *first = pl_timers_first(&loop->timers);
+    int64_t nap = plait_now() + PL_POLL_NAP;
+    bool naps = !first || first->when > nap;
+    pl_poller_ask(loop, naps ? nap : first->when);
+    if (naps && loop->ready.n == 0 && plait_now() >= nap)
+        pl_poll_renew();
+}
+
 static void sleep_until_ready(struct pl_loop *loop)
 {
     while (loop->ready.n == 0) {
-        const struct pl_timer *first = pl_timers_first(&loop->timers);
         /* A:loop.asleep, pairs with pl_task_post. */
         pl_store_seq_cst(&loop->asleep, 1u);
         pl_poll_enter(loop->thread);
         pl_parker_sort(loop); /* after that: see park/poll.c */
         if (loop->ready.n == 0 && !pl_load_seq_cst(&loop->inbox))
-            pl_poller_ask(loop, first ? first->when : PL_NEVER);
+            sleep_once(loop);
         pl_poll_leave(loop->thread);
         pl_store_relaxed(&loop->asleep, 0u);
         empty_inbox(loop);
