@@ -204,8 +204,7 @@ const sigset_t *pl_poll_mask(void);
 void pl_poll_renew(void);
 enum { PL_POLL_NAP = 1000 * 1000 * 1000 }; /* ns */
 
-/* Between these the signal stays blocked in this thread, which saves two system calls per enter and
- * leave. The thread's mask as it was at pl_poll_hold is the one to sleep with. */
+/* Between these the signal stays blocked in this thread, which saves a system call per enter and leave. */
 void pl_poll_hold(void);
 void pl_poll_let_go(void);
 

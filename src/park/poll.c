@@ -29,7 +29,7 @@
  *     both only as far as SIGURG goes. A forked child lets go of the hold.
  *   - it unblocks the signal: only inside our sleep, from a handler, could it do so where it matters, and there
  *     it is unblocked.
- *   - it changes other bits of its mask: seen at the next enter, or after the hold.
+ *   - it changes other bits of its mask: seen at the next enter.
  *   - it sets the signal to SIG_IGN or SIG_DFL later: nudges are lost until the end of a nap, when the handler
  *     is installed again.
  *   - the sleeper belongs to another user (EPERM), or lies in a pid namespace where its ids are others: naps only.
@@ -92,6 +92,13 @@ static void block(void)
     sigdelset(&here.mask, NUDGE);
 }
 
+/* While the signal is blocked by us: the rest of the mask may have changed. */
+static void look_at_mask(void)
+{
+    pthread_sigmask(SIG_BLOCK, NULL, &here.mask);
+    sigdelset(&here.mask, NUDGE);
+}
+
 static void unblock(void)
 {
     sigset_t only;
@@ -132,7 +139,9 @@ void pl_poll_enter(struct pl_slot *slot)
 {
     if (!pl_load_relaxed(&installed))
         install();
-    if (!here.held)
+    if (here.held)
+        look_at_mask();
+    else
         block();
     pl_store_seq_cst(&slot->in_poll, 1u);
 }

@@ -14,7 +14,6 @@
 #include "task/task_internal.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -96,7 +95,7 @@ void pl_poller_ring(const struct pl_loop *loop)
     int saved = errno;
     uint64_t one = 1;
     /* Edge-triggered: each write is an event, nobody need read. It fails after 2^64 - 1 of them. */
-    ssize_t written = write(loop->doorbell, &one, sizeof one);
+    long written = syscall(SYS_write, loop->doorbell, &one, sizeof one); /* no cancellation point */
     (void)written;
     errno = saved;
 }
@@ -123,13 +122,20 @@ static void told_by_proxy(void *sleeper)
     pl_task_ready(task);
 }
 
+/* The system call itself, as in park/fd.c: libc's is a point where pthread_cancel strikes. */
+static int pwait(const struct pl_loop *loop, struct epoll_event *events, int ms,
+                 const sigset_t *mask)
+{
+    return (int)syscall(SYS_epoll_pwait, loop->epoll, events, EVENTS_MOST, ms, mask,
+                        sizeof(uint64_t));
+}
+
 /* epoll_wait to the nanosecond, if the kernel can. */
 static int ask_kernel(const struct pl_loop *loop, struct epoll_event *events, int64_t deadline)
 {
     static bool no_pwait2; /* atomic */
-    if (deadline == 0 || deadline == PL_NEVER)
-        return epoll_pwait(loop->epoll, events, EVENTS_MOST, deadline == 0 ? 0 : -1,
-                           pl_poll_mask());
+    if (deadline == 0)
+        return pwait(loop, events, 0, NULL);
     int64_t left = deadline - plait_now();
     if (left < 0)
         left = 0;
@@ -142,8 +148,7 @@ static int ask_kernel(const struct pl_loop *loop, struct epoll_event *events, in
         __atomic_store_n(&no_pwait2, true, __ATOMIC_RELAXED);
     }
     int64_t ms = (left + 999999) / 1000000;
-    return epoll_pwait(loop->epoll, events, EVENTS_MOST, ms > INT32_MAX ? INT32_MAX : (int)ms,
-                       pl_poll_mask());
+    return pwait(loop, events, ms > INT32_MAX ? INT32_MAX : (int)ms, pl_poll_mask());
 }
 
 static void watch_proxies(struct pl_loop *loop)
@@ -240,15 +245,6 @@ static uint32_t once_for(const struct pl_loop *loop, int fd, uint32_t events)
     return events | EPOLLONESHOT;
 }
 
-static int ask_directly(int fd, uint32_t events)
-{
-    struct pollfd asked = {.fd = fd, .events = (short)events};
-    int n = poll(&asked, 1, 0);
-    if (n < 0)
-        return errno == EINTR ? 0 : PLAIT_ENOMEM;
-    return asked.revents & POLLNVAL ? PLAIT_EBADF : n == 0 ? 0 : asked.revents;
-}
-
 static int arm_error(int rc)
 {
     return rc == -EBADF ? PLAIT_EBADF : PLAIT_ENOMEM;
@@ -258,7 +254,7 @@ static int wait_for(struct pl_loop *loop, int fd, uint32_t events, struct pl_wai
 {
     struct waiter w = {.task = pl_self.task, .events = events};
     for (;;) {
-        int rc = ask_directly(fd, events);
+        int rc = pl_fd_ready(fd, events);
         if (rc == 0 && wait->deadline == 0)
             rc = PLAIT_ETIMEDOUT;
         if (rc != 0)
