@@ -13,9 +13,15 @@
 
 /* --- tasks of other processes --- */
 
-static bool is_known_as(const struct pl_slot *slot, plait_worker handle)
+/* Whether the entry is the task's; *ret is its handle in the registry then. The entry may get another worker
+ * meanwhile: so first whose it is, and that again after the look. */
+static bool is_known_as(struct pl_slot *slot, plait_worker handle, plait_worker *ret)
 {
-    return pl_load_relaxed(&slot->known_as) == ((uint64_t)handle.slot << 32 | handle.generation);
+    *ret = pl_worker_of(slot);
+    if (pl_slot_find(*ret) != slot || !pl_load_acquire(&slot->host))
+        return false;
+    return pl_load_acquire(&slot->known_as) == ((uint64_t)handle.slot << 32 | handle.generation) &&
+           plait_same(pl_worker_of(slot), *ret);
 }
 
 static bool runs_here(plait_worker handle)
@@ -35,11 +41,8 @@ static int find_elsewhere(plait_worker handle, plait_worker *ret)
         return PLAIT_ESTALE;
     uint32_t ready = pl_load_acquire(&pl_arena->slots_ready);
     for (uint32_t i = 1; i < ready; i++) {
-        struct pl_slot *slot = pl_slot_at(i);
-        if (!pl_load_acquire(&slot->host) || !is_known_as(slot, handle))
-            continue;
-        *ret = pl_worker_of(slot);
-        return 0;
+        if (is_known_as(pl_slot_at(i), handle, ret))
+            return 0;
     }
     return PLAIT_EPRIVATE;
 }

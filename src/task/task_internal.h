@@ -64,7 +64,7 @@ struct pl_task {
     void *argument;
     int64_t began; /* plait_now() at its start */
     plait_worker parent;
-    char *name;     /* PLAIT_NAME_SIZE bytes; NULL: made from the index */
+    uint64_t *name; /* PLAIT_NAME_SIZE bytes; NULL: made from the index. Atomic, as are its words */
     uint32_t index; /* of this record; constant */
     uint32_t host;  /* slot of the thread, as in its handle */
 

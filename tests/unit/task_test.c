@@ -3,9 +3,13 @@
 
 #include "base/self.h"
 #include "park/park.h"
+#include "port/uring.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -1356,6 +1360,190 @@ static void a_task_that_was_sent_at_the_end_of_the_run_is_run(void **state)
     assert_int_equal(join(scene.a), 0);
 }
 
+/* --- processes, signals, threads of others --- */
+
+static int sleep_deaf_to_signals(void *arg)
+{
+    (void)arg;
+    CHECK_RC(plait_sleep(plait_ms(1)), 0); /* its handler is installed now */
+    CHECK(signal(SIGURG, SIG_IGN) != SIG_ERR);
+    TELL(scene.ready, 1);
+    return plait_sleep(PLAIT_FOREVER);
+}
+
+static int cancel_one_deaf_to_signals(void *arg)
+{
+    static plait_function *const deaf = sleep_deaf_to_signals;
+    plait_blame end;
+    (void)arg;
+    plait_worker w = t_start_one(PLAIT_THREAD, run_it, (void *)(uintptr_t)&deaf);
+    UNTIL(SEEN(scene.ready));
+    t_sleep(plait_ms(20)); /* it is asleep now, most likely */
+    CHECK_RC(plait_cancel(w), 0);
+    CHECK_RC(plait_join(w, &end, plait_seconds(20)), 0);
+    CHECK_EQ(end.status, PLAIT_ECANCELED);
+    return 0;
+}
+
+static void a_thread_whose_signal_is_ignored_is_cancelled_all_the_same(void **state)
+{
+    (void)state;
+    begin_scene();
+    assert_int_equal(t_in_fork(cancel_one_deaf_to_signals, NULL), 0);
+}
+
+static int sleep_with_a_signal_blocked(void *arg)
+{
+    sigset_t set;
+    (void)arg;
+    CHECK_RC(plait_sleep(plait_ms(1)), 0);
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    CHECK_EQ(pthread_sigmask(SIG_BLOCK, &set, NULL), 0);
+    CHECK_EQ(kill(getpid(), SIGTERM), 0);
+    CHECK_RC(plait_sleep(plait_ms(5)), 0);
+    return 0;
+}
+
+static int run_with_a_signal_blocked(void *arg)
+{
+    return plait_run(sleep_with_a_signal_blocked, arg);
+}
+
+static void signals_that_are_blocked_later_stay_blocked(void **state)
+{
+    (void)state;
+    assert_int_equal(t_in_fork(run_with_a_signal_blocked, NULL), 0);
+}
+
+static void *leave_when_told(void *ticks)
+{
+    UNTIL(SEEN(*(int *)ticks) >= 50);
+    _exit(3);
+}
+
+/* A process whose first thread is gone but which has not ended. */
+static int leave_a_thread(void *ticks)
+{
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, leave_when_told, ticks), 0);
+    pthread_exit(NULL);
+}
+
+static int tick(void *ticks)
+{
+    while (COUNT(*(int *)ticks) < 50)
+        CHECK_RC(plait_sleep(plait_ms(1)), 0);
+    return 0;
+}
+
+static int join_one_that_lingers(void *ticks)
+{
+    plait_worker process = t_start_one(PLAIT_PROCESS, leave_a_thread, ticks);
+    plait_worker ticker = start(tick, ticks);
+    CHECK_RC(plait_join(process, NULL, plait_seconds(T_PATIENCE_S)), PLAIT_DIED);
+    return join(ticker);
+}
+
+static void others_run_while_a_task_joins_a_process(void **state)
+{
+    (void)state;
+    int *ticks = t_new(&t_processes, sizeof *ticks);
+    assert_int_equal(plait_run(join_one_that_lingers, ticks), 0);
+    *ticks = 0;
+    assert_int_equal(plait_run(forty_two, NULL), 42);
+    t_delete(&t_processes, ticks);
+}
+
+static int fork_and_return(void *arg)
+{
+    (void)arg;
+    fflush(NULL);
+    pid_t pid = fork();
+    return pid == 0 ? 7 : t_reap(pid);
+}
+
+static int join_one_that_forks(void *arg)
+{
+    (void)arg;
+    return join(start(fork_and_return, NULL));
+}
+
+static void a_forked_child_may_return_from_a_task(void **state)
+{
+    (void)state;
+    assert_int_equal(plait_run(join_one_that_forks, NULL), 7);
+}
+
+static int use_tasks_only(void *arg)
+{
+    (void)arg;
+    return join(start(forty_two, NULL));
+}
+
+static void a_foreign_thread_ends_after_its_tasks_and_leaves_nothing(void **state)
+{
+    (void)state;
+    assert_int_equal(t_in_pthread(use_tasks_only, NULL), 42);
+    int open = t_open_files();
+    assert_int_equal(t_in_pthread(use_tasks_only, NULL), 42);
+    finished = 0;
+    assert_int_equal(t_in_pthread(leave_some, NULL), 0);
+    assert_int_equal(finished, 3);
+    assert_int_equal(t_open_files(), open);
+}
+
+static int exit_early(void *arg)
+{
+    leave_some(arg);
+    pthread_exit(NULL);
+}
+
+static void a_thread_that_leaves_early_ends_after_its_tasks(void **state)
+{
+    (void)state;
+    finished = 0;
+    t_join_one(t_start_one(PLAIT_THREAD, exit_early, NULL));
+    assert_int_equal(finished, 3);
+}
+
+static int wait_in_arena(void *event)
+{
+    return plait_event_wait(event, PLAIT_FOREVER);
+}
+
+static int nothing(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+static int fork_while_ears_listen(void *event)
+{
+    plait_worker w = start(wait_in_arena, event);
+    for (int i = 0; i < 5; i++) {
+        CHECK_RC(plait_sleep(plait_ms(1)), 0);
+        CHECK_EQ(t_in_fork(nothing, NULL), 0);
+    }
+    CHECK_RC(plait_event_set(event), 0);
+    return join(w);
+}
+
+static int run_with_ears(void *event)
+{
+    pl_uring_forget_all();
+    return plait_run(fork_while_ears_listen, event);
+}
+
+/* Under ASan: the watches are freed once. */
+static void a_process_may_fork_while_ears_listen(void **state)
+{
+    (void)state;
+    plait_event *event = t_new(&t_processes, sizeof *event);
+    assert_int_equal(t_in_fork(run_with_ears, event), 0);
+    t_delete(&t_processes, event);
+}
+
 int main(int argc, char **argv)
 {
     t_arguments(argc, argv);
@@ -1403,6 +1591,13 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_record_is_not_used_again_while_it_is_in_an_inbox),
         cmocka_unit_test(a_task_that_was_sent_is_cancelled_before_the_loop_has_seen_it),
         cmocka_unit_test(a_task_that_was_sent_at_the_end_of_the_run_is_run),
+        cmocka_unit_test(a_thread_whose_signal_is_ignored_is_cancelled_all_the_same),
+        cmocka_unit_test(signals_that_are_blocked_later_stay_blocked),
+        cmocka_unit_test(others_run_while_a_task_joins_a_process),
+        cmocka_unit_test(a_forked_child_may_return_from_a_task),
+        cmocka_unit_test(a_foreign_thread_ends_after_its_tasks_and_leaves_nothing),
+        cmocka_unit_test(a_thread_that_leaves_early_ends_after_its_tasks),
+        cmocka_unit_test(a_process_may_fork_while_ears_listen),
         cmocka_unit_test(loops_leave_nothing_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
