@@ -65,10 +65,12 @@ static void sign_off(void *slot)
 {
     /* A started worker signs off itself, knowing its status; here come threads that are not ours, and
      * the first thread of a process if it calls pthread_exit. */
-    if (slot == pl_self.thread)
-        pl_slot_leave(pl_load_relaxed(&pl_self.thread->flags) & PL_FLAG_FOREIGN ? PL_END_RETURNED
-                                                                                : PL_END_EXITED,
-                      0);
+    if (slot != pl_self.thread)
+        return;
+    pl_tasks_finish();
+    pl_slot_leave(pl_load_relaxed(&pl_self.thread->flags) & PL_FLAG_FOREIGN ? PL_END_RETURNED
+                                                                            : PL_END_EXITED,
+                  0);
 }
 
 __attribute__((constructor(101))) static void watch_threads(void)

@@ -314,6 +314,10 @@ void pl_task_look(struct pl_task *task);
 /* Gives the task that runs here an entry of its own; defined by the task layer. As pl_self_enter. */
 int pl_task_enter(void);
 
+/* Runs the calling thread's tasks to their end: waits for those that are not daemons, cancels the others. Nothing, if the
+ * caller is one of them. Defined by the task layer. */
+void pl_tasks_finish(void);
+
 /* Records the calling thread's end: its allocator chunks are given up, life becomes ENDED, joiners
  * wake. It may not touch plait after. */
 void pl_slot_leave(enum pl_ending ending, int status);

@@ -55,7 +55,6 @@ struct pl_ear {
 };
 
 static pthread_mutex_t ears_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_once_t ears_once = PTHREAD_ONCE_INIT;
 static struct pl_ear *ears; /* under the lock, as are the next two */
 static int n_ears;
 static int64_t tired_after = INT64_C(10) * 1000 * 1000 * 1000;
@@ -91,7 +90,8 @@ static void forget_in_child(void)
     pthread_mutex_unlock(&ears_lock);
 }
 
-static void prepare_for_forks(void)
+/* Before the loops' (loop.c): what is left of the child's copies is theirs to free, after this. */
+__attribute__((constructor(101))) static void prepare_for_forks(void)
 {
     pthread_atfork(lock_before_fork, unlock_in_parent, forget_in_child);
 }
@@ -300,7 +300,6 @@ static void call_ear(struct pl_ear *ear)
 bool pl_ear_listen(struct pl_heard *h)
 {
     int saved = errno;
-    pthread_once(&ears_once, prepare_for_forks);
     pthread_mutex_lock(&ears_lock);
     struct pl_ear *ear = find_ear();
     h->slept_on = h->woken = false;

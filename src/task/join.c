@@ -13,9 +13,15 @@
 
 /* --- tasks of other processes --- */
 
-static bool is_known_as(const struct pl_slot *slot, plait_worker handle)
+/* Whether the entry is the task's; *ret is its handle in the registry then. The entry may get another worker
+ * meanwhile: so first whose it is, and that again after the look. */
+static bool is_known_as(struct pl_slot *slot, plait_worker handle, plait_worker *ret)
 {
-    return pl_load_relaxed(&slot->known_as) == ((uint64_t)handle.slot << 32 | handle.generation);
+    *ret = pl_worker_of(slot);
+    if (pl_slot_find(*ret) != slot || !pl_load_acquire(&slot->host))
+        return false;
+    return pl_load_acquire(&slot->known_as) == ((uint64_t)handle.slot << 32 | handle.generation) &&
+           plait_same(pl_worker_of(slot), *ret);
 }
 
 static bool runs_here(plait_worker handle)
@@ -35,11 +41,8 @@ static int find_elsewhere(plait_worker handle, plait_worker *ret)
         return PLAIT_ESTALE;
     uint32_t ready = pl_load_acquire(&pl_arena->slots_ready);
     for (uint32_t i = 1; i < ready; i++) {
-        struct pl_slot *slot = pl_slot_at(i);
-        if (!pl_load_acquire(&slot->host) || !is_known_as(slot, handle))
-            continue;
-        *ret = pl_worker_of(slot);
-        return 0;
+        if (is_known_as(pl_slot_at(i), handle, ret))
+            return 0;
     }
     return PLAIT_EPRIVATE;
 }
@@ -157,7 +160,7 @@ int pl_task_cancel(plait_worker worker)
         rc = pl_asked_add(&task->asked, (uint32_t)(pl_load_relaxed(&task->life) >> 32));
     if (rc == 0 && task->loop == pl_loop_here()) {
         if (!task->firm)
-            pl_task_ready(task);
+            pl_task_look_at(task); /* not just ready: it may be in the inbox still */
     } else if (rc == 0) {
         struct pl_loop *loop = pl_loops_lock(task->host); /* so that it does not end meanwhile */
         if (loop && loop == task->loop)

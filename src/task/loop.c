@@ -16,8 +16,10 @@
  *     what was written before a further post is seen by that look or the next;
  *   2 R:loop.asleep/A:loop.asleep: the sleeper says that it sleeps, then looks into the inbox; who posts puts the task
  *     in, then looks whether the loop sleeps. One of both sees the other;
- *   3 a wake-up may reach a task that has gone on already, or the next task of that record: it is
- *     made ready if it is parked, and looks for itself. Each wait is a loop that bears that. */
+ *   3 a wake-up may reach a task that has gone on already: it is made ready if it is parked, and looks for
+ *     itself. Each wait is a loop that bears that;
+ *   4 who is in an inbox is held there by a reference of `life`. Else its record might serve a task of
+ *     another loop before this one takes it out, and then two threads would change one queue. */
 #include "base/atomic.h"
 #include "base/clock.h"
 #include "port/cpu.h"
@@ -66,7 +68,8 @@ static const char *name_of_running(void)
     return name;
 }
 
-__attribute__((constructor(101))) static void begin(void)
+/* After that of ears: in a child the loops free what those have let go of. */
+__attribute__((constructor(102))) static void begin(void)
 {
     pthread_atfork(lock_before_fork, unlock_in_parent, forget_in_child);
     pl_overflow_name = name_of_running;
@@ -227,6 +230,7 @@ void pl_task_post(struct pl_task *task)
 {
     struct pl_loop *loop = task->loop;
     if (pl_exchange_acq_rel(&task->posted, 1u) == 0) {
+        pl_fetch_add_relaxed(&task->life, UINT64_C(1)); /* the caller is certain that it is there */
         struct pl_task *newest = pl_load_relaxed(&loop->inbox);
         do
             task->inbox_next = newest;
@@ -253,7 +257,7 @@ void pl_task_admit(struct pl_task *task)
         pl_timers_add(&loop->timers, &task->timer, task->timer.when);
 }
 
-static void look_at_posted(struct pl_task *task)
+void pl_task_look_at(struct pl_task *task)
 {
     if (task->state == PL_TASK_NEW)
         pl_task_admit(task);
@@ -275,7 +279,8 @@ static void empty_inbox(struct pl_loop *loop)
         struct pl_task *task = oldest;
         oldest = task->inbox_next;
         pl_exchange_acq_rel(&task->posted, 0u);
-        look_at_posted(task);
+        pl_task_look_at(task);
+        pl_task_drop(task, 0);
     }
 }
 
@@ -302,16 +307,26 @@ static void look_around(struct pl_loop *loop)
     fire_timers(loop);
 }
 
+/* Sleeps for a nap at most: a nudge may be lost (park/poll.c). */
+static void sleep_once(struct pl_loop *loop)
+{
+    const struct pl_timer *first = pl_timers_first(&loop->timers);
+    int64_t nap = plait_now() + PL_POLL_NAP;
+    bool naps = !first || first->when > nap;
+    pl_poller_ask(loop, naps ? nap : first->when);
+    if (naps && loop->ready.n == 0 && plait_now() >= nap)
+        pl_poll_renew();
+}
+
 static void sleep_until_ready(struct pl_loop *loop)
 {
     while (loop->ready.n == 0) {
-        const struct pl_timer *first = pl_timers_first(&loop->timers);
         /* A:loop.asleep, pairs with pl_task_post. */
         pl_store_seq_cst(&loop->asleep, 1u);
         pl_poll_enter(loop->thread);
         pl_parker_sort(loop); /* after that: see park/poll.c */
         if (loop->ready.n == 0 && !pl_load_seq_cst(&loop->inbox))
-            pl_poller_ask(loop, first ? first->when : PL_NEVER);
+            sleep_once(loop);
         pl_poll_leave(loop->thread);
         pl_store_relaxed(&loop->asleep, 0u);
         empty_inbox(loop);

@@ -212,6 +212,8 @@ void pl_parker_sort(struct pl_loop *loop)
     if (root->state == PL_TASK_PARKED &&
         ((!root->firm && pl_task_is_asked(root)) || is_stirred(root, loop->thread)))
         pl_task_ready(root);
+    if (root->state == PL_TASK_PARKED && pl_load_acquire(&loop->thread->asked_to_look))
+        pl_task_ready(root);
     if (!pl_load_seq_cst(&loop->thread->asked_tasks))
         return;
     pl_store_seq_cst(&loop->thread->asked_tasks, 0u);

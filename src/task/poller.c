@@ -16,7 +16,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -101,7 +100,7 @@ void pl_poller_ring(const struct pl_loop *loop)
     int saved = errno;
     uint64_t one = 1;
     /* Edge-triggered: each write is an event, nobody need read. It fails after 2^64 - 1 of them. */
-    ssize_t written = write(loop->doorbell, &one, sizeof one);
+    long written = syscall(SYS_write, loop->doorbell, &one, sizeof one); /* no cancellation point */
     (void)written;
     errno = saved;
 }
@@ -126,18 +125,16 @@ static void tell_waiters(struct pl_loop *loop, int fd, uint32_t events)
 {
     if (!loop->watches || fd >= loop->watches->n)
         return;
-    /* A registration for one event is used up by any: whoever it was not for makes it anew. */
-    bool all = !loop->watches->fds[fd].kept;
     if (events & ~(uint32_t)EPOLLOUT)
         count_event(&loop->watches->fds[fd]);
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         loop->watches->fds[fd].ends = true;
     for (struct waiter *w = loop->watches->fds[fd].waiters; w; w = w->next) {
         uint32_t got = events & (w->events | EPOLLERR | EPOLLHUP);
-        if (!got && !all)
-            continue;
         w->got |= got;
-        pl_task_ready(w->task);
+        /* A registration for one event is spent: those who wait for another event have to make it anew. */
+        if (got || !loop->watches->fds[fd].kept)
+            pl_task_ready(w->task);
     }
 }
 
@@ -146,6 +143,14 @@ static void told_by_proxy(void *sleeper)
     struct pl_task *task = sleeper;
     task->told = true;
     pl_task_ready(task);
+}
+
+/* The system call itself, as in park/fd.c: libc's is a point where pthread_cancel strikes. */
+static int pwait(const struct pl_loop *loop, struct epoll_event *events, int ms,
+                 const sigset_t *mask)
+{
+    return (int)syscall(SYS_epoll_pwait, loop->epoll, events, EVENTS_MOST, ms, mask,
+                        sizeof(uint64_t));
 }
 
 /* epoll_pwait to the nanosecond, if the kernel can. */
@@ -160,8 +165,7 @@ static int wait_events(const struct pl_loop *loop, struct epoll_event *events, i
             return n;
         __atomic_store_n(&no_pwait2, true, __ATOMIC_RELAXED);
     }
-    return epoll_pwait(loop->epoll, events, EVENTS_MOST, (int)((time + 999999) / 1000000),
-                       pl_poll_mask());
+    return pwait(loop, events, (int)((time + 999999) / 1000000), pl_poll_mask());
 }
 
 /* Sleeps for a nap at most: should a nudge be lost, the loop looks around then. */
@@ -169,7 +173,7 @@ static int ask_kernel(const struct pl_loop *loop, struct epoll_event *events, in
 {
     int64_t left = PL_POLL_NAP;
     if (deadline == 0)
-        return epoll_wait(loop->epoll, events, EVENTS_MOST, 0);
+        return pwait(loop, events, 0, NULL);
     if (deadline != PL_NEVER)
         left = deadline - plait_now();
     left = left < 0 ? 0 : left < PL_POLL_NAP ? left : PL_POLL_NAP;
@@ -266,7 +270,7 @@ static int wait_once(struct pl_loop *loop, int fd, struct waiter *w, struct pl_w
     return rc < 0 ? rc : self->timed_out && pl_passed(wait->deadline) ? PLAIT_ETIMEDOUT : 0;
 }
 
-/* What to register for one event more. A registration that is kept must stay what it is; to make it anew brings an
+/* What to register for one event more: nothing that nobody waits for, which would spend it. A registration that is kept must stay what it is; to make it anew brings an
  * event if there is one already. */
 static uint32_t once_for(const struct pl_loop *loop, int fd, uint32_t events)
 {
@@ -274,16 +278,7 @@ static uint32_t once_for(const struct pl_loop *loop, int fd, uint32_t events)
         return KEPT;
     for (const struct waiter *w = loop->watches->fds[fd].waiters; w; w = w->next)
         events |= w->events;
-    return events | EPOLLRDHUP | EPOLLONESHOT;
-}
-
-static int ask_directly(int fd, uint32_t events)
-{
-    struct pollfd asked = {.fd = fd, .events = (short)events};
-    int n = poll(&asked, 1, 0);
-    if (n < 0)
-        return errno == EINTR ? 0 : PLAIT_ENOMEM;
-    return asked.revents & POLLNVAL ? PLAIT_EBADF : n == 0 ? 0 : asked.revents;
+    return events | EPOLLONESHOT;
 }
 
 /* The kernel's limit on watched descriptors is one on memory; what cannot be watched, like a file, is always ready and has
@@ -297,7 +292,7 @@ static int wait_for(struct pl_loop *loop, int fd, uint32_t events, struct pl_wai
 {
     struct waiter w = {.task = pl_self.task, .events = events};
     for (;;) {
-        int rc = ask_directly(fd, events);
+        int rc = pl_fd_ready(fd, events);
         if (rc == 0 && wait->deadline == 0)
             rc = PLAIT_ETIMEDOUT;
         if (rc != 0)

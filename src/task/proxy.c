@@ -342,7 +342,10 @@ void pl_proxies_forget(struct pl_proxies *p)
 {
     if (p->has_ring)
         pl_uring_forget(&p->ring);
-    while (p->known)
-        drop(p, p->known);
+    /* Forwards only: at the fork its thread may have been about to change the list. */
+    for (struct pl_proxied *e = p->known, *next; e; e = next) {
+        next = e->next_known;
+        free(e);
+    }
     close_bell(p);
 }

@@ -198,13 +198,29 @@ void pl_task_drop(struct pl_task *task, uint64_t flags)
     pl_record_give(here, task);
 }
 
+/* Takes a reference, so that the record stays this task's while it is looked at: other threads give theirs life
+ * meanwhile. False: there is no task. */
+static bool hold_live(struct pl_task *task)
+{
+    uint64_t life = pl_load_relaxed(&task->life);
+    do {
+        if (!(life & PL_TASK_LIVE))
+            return false;
+    } while (
+        !pl_cas_acquire(&task->life, &life, life + 1)); /* A:task.begun, pairs with give_life */
+    return true;
+}
+
 void pl_records_each(const struct pl_loop *loop, void (*look)(struct pl_task *task, void *arg),
                      void *arg)
 {
     uint32_t n = pl_load_acquire(&n_blocks);
     for (uint32_t i = 0; i < n * BLOCK; i++) {
         struct pl_task *task = &blocks[i / BLOCK][i % BLOCK];
-        if ((pl_load_acquire(&task->life) & PL_TASK_LIVE) && task->loop == loop)
+        if (!hold_live(task))
+            continue;
+        if (task->loop == loop)
             look(task, arg);
+        pl_task_drop(task, 0);
     }
 }

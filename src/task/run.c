@@ -14,7 +14,7 @@ static void cancel_one(struct pl_task *task, void *only_daemons)
         return;
     pl_asked_add(&task->asked, (uint32_t)(pl_load_relaxed(&task->life) >> 32));
     if (!task->firm)
-        pl_task_ready(task);
+        pl_task_look_at(task);
 }
 
 /* Lets the tasks run until one of them has ended. A request to stop the thread goes to all of them, and so
@@ -41,14 +41,17 @@ static void finish(struct pl_loop *loop)
 {
     static bool yes = true;
     bool cut = false;
-    do {
+    for (;;) {
         while (loop->live > loop->live_daemons)
             wait_for_some(loop, &cut);
         if (loop->live > 0)
             pl_records_each(loop, cancel_one, &yes);
         while (loop->live > 0)
             wait_for_some(loop, &cut);
-    } while (!pl_loop_close(loop));
+        if (pl_loop_close(loop))
+            return;
+        pl_task_give_way(); /* another thread has sent something: into the inbox it goes */
+    }
 }
 
 void pl_tasks_finish(void)

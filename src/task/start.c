@@ -12,6 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { NAME_WORDS = PLAIT_NAME_SIZE / 8 };
+
 plait_worker pl_task_self(void)
 {
     struct pl_task *self = pl_self.task;
@@ -26,30 +28,54 @@ bool pl_task_runs(void)
     return self && self != &self->loop->root;
 }
 
+/* Word by word, so that a reader beside a writer gets a mixed name at worst. */
+static void write_name(uint64_t *name, const char *text)
+{
+    uint64_t words[NAME_WORDS] = {0};
+    memcpy(words, text, strnlen(text, PLAIT_NAME_SIZE - 1));
+    for (int i = 0; i < NAME_WORDS; i++)
+        pl_store_relaxed(&name[i], words[i]);
+}
+
+static void read_name(const uint64_t *name, char *buffer)
+{
+    uint64_t words[NAME_WORDS];
+    for (int i = 0; i < NAME_WORDS; i++)
+        words[i] = pl_load_relaxed(&name[i]);
+    memcpy(buffer, words, PLAIT_NAME_SIZE);
+    buffer[PLAIT_NAME_SIZE - 1] = 0;
+}
+
 void pl_task_name(const struct pl_task *task, char *buffer)
 {
-    if (task->name)
-        memcpy(buffer, task->name, PLAIT_NAME_SIZE);
+    /* A:task.name, pairs with pl_task_set_name. */
+    const uint64_t *name = pl_load_acquire(&task->name);
+    if (name)
+        read_name(name, buffer);
     else
         snprintf(buffer, PLAIT_NAME_SIZE, "Task-%u", task->index + 1);
 }
 
-static char *copy_name(const char *name)
+static uint64_t *copy_name(const char *name)
 {
-    char *copy = calloc(1, PLAIT_NAME_SIZE);
+    uint64_t *copy = calloc(NAME_WORDS, sizeof *copy);
     if (copy)
-        memcpy(copy, name, strnlen(name, PLAIT_NAME_SIZE - 1));
+        write_name(copy, name);
     return copy;
 }
 
 int pl_task_set_name(const char *name)
 {
     struct pl_task *self = pl_self.task;
-    char *copy = copy_name(name);
-    if (!copy)
-        return PLAIT_ENOMEM;
-    free(self->name);
-    self->name = copy;
+    if (self->name) { /* which others may be reading */
+        write_name(self->name, name);
+    } else {
+        uint64_t *copy = copy_name(name);
+        if (!copy)
+            return PLAIT_ENOMEM;
+        /* R:task.name, pairs with pl_task_name. */
+        pl_store_release(&self->name, copy);
+    }
     if (self->slot)
         pl_name_set(self->slot, name);
     return 0;
@@ -58,7 +84,11 @@ int pl_task_set_name(const char *name)
 void pl_task_main(void *arg)
 {
     struct pl_task *task = arg;
-    pl_task_finish(task->function(task->argument));
+    int status = task->function(task->argument);
+    if (pl_self.task !=
+        task) /* the function forked and let the child return: there is nothing to return to */
+        exit(status & 0xff);
+    pl_task_finish(status);
 }
 
 /* --- filling the record --- */
@@ -186,6 +216,8 @@ static int start_there(plait_worker *ret, plait_function *fn, void *arg, const p
     if (rc < 0)
         return rc;
     struct pl_loop *loop = pl_loops_lock(o->loop.slot);
+    if (loop && !plait_same(pl_worker_of(loop->thread), o->loop))
+        loop = NULL; /* that thread has ended meanwhile, and another has its number */
     if (loop) {
         give_life(task, loop, o);
         *ret = pl_task_handle(task);

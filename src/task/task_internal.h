@@ -23,7 +23,8 @@ enum pl_task_state {
 
 /* The life of a record, one word, so that any thread of the process may look it up by a handle:
  *   generation << 32 | flags | references
- * The loop holds one reference while the task has a stack, each joiner one while it looks. The record is free
+ * The loop holds one reference until the task has ended and left its stack, each joiner one while it looks, and
+ * an inbox one while the task is in it. The record is free
  * for another task when it has ended, nobody wants to join it any more and no reference is left. */
 #define PL_TASK_REFS UINT64_C(0x00ffffff)
 #define PL_TASK_LIVE UINT64_C(0x01000000)
@@ -32,8 +33,7 @@ enum pl_task_state {
 #define PL_TASK_JOINED UINT64_C(0x08000000)
 #define PL_TASK_WATCHED UINT64_C(0x10000000) /* its end is told to pl_task_ends, too */
 
-/* A task. Records are never unmapped, so that a late wake-up finds one, if perhaps another task's: it then
- * wakes that for no reason. Written by the loop's thread, unless said. */
+/* A task. Records are never unmapped, so that whoever has an old handle may look. Written by the loop's thread, unless said. */
 struct pl_task {
     struct pl_context context;
     struct pl_task *next; /* in the ready queue, or a list of free records */
@@ -67,7 +67,7 @@ struct pl_task {
     int64_t began; /* plait_now() at its start */
     plait_worker parent;
     uint32_t tells; /* atomic: as a slot's; who started it */
-    char *name;     /* PLAIT_NAME_SIZE bytes; NULL: made from the index */
+    uint64_t *name; /* PLAIT_NAME_SIZE bytes; NULL: made from the index. Atomic, as are its words */
     uint32_t index; /* of this record; constant */
     uint32_t host;  /* slot of the thread, as in its handle */
 
@@ -154,6 +154,10 @@ void pl_task_admit(struct pl_task *task);
 
 /* Puts a task that is NEW or PARKED at the end of the ready queue; others do nothing. */
 void pl_task_ready(struct pl_task *task);
+
+/* Admits a task that is NEW, makes ready one that is PARKED: what follows from a post, or from a request that the
+ * loop's own thread makes. */
+void pl_task_look_at(struct pl_task *task);
 
 /* Lets others run until somebody makes the calling task ready, which may be for no reason. */
 void pl_task_suspend(enum pl_wait_kind kind, uint32_t *word);

@@ -14,6 +14,7 @@
 #include "worker/worker_internal.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -62,6 +63,25 @@ static int wait_for_end(struct pl_slot *slot, uint32_t generation, struct pl_wai
     }
 }
 
+/* The same without holding up the other tasks of the thread. As pl_process_wait, or PLAIT_ECANCELED. */
+static int wait_in_loop(int pid, const struct pl_wait *wait, int64_t until)
+{
+    struct pl_wait look = {
+        .kind = wait->kind, .deadline = until, .uncancellable = wait->uncancellable};
+    uint32_t never = 0;
+    int handle = pl_process_open(pid);
+    if (handle == -ESRCH)
+        return 0;
+    int rc = handle < 0 ? handle : pl_park_fd(handle, POLLIN, &look);
+    if (handle >= 0)
+        close(handle);
+    if (rc >= 0 || rc == PLAIT_ECANCELED || rc == PLAIT_ETIMEDOUT)
+        return rc < 0 ? rc : 0;
+    look.deadline = plait_now() + SOON; /* no descriptor to be had */
+    rc = pl_park(&never, 0, &look);
+    return rc < 0 ? rc : PLAIT_ETIMEDOUT;
+}
+
 /* Waits a while for a process that is on its last way, or whose first thread left while others go on.
  * 0: look again; PLAIT_ETIMEDOUT, PLAIT_ECANCELED. */
 static int wait_for_zombie(struct pl_slot *slot, const struct pl_wait *wait)
@@ -69,15 +89,21 @@ static int wait_for_zombie(struct pl_slot *slot, const struct pl_wait *wait)
     enum { LOOK_EVERY = 20 * 1000 * 1000 };
     int saved = errno;
     int64_t now = plait_now(), look = now + LOOK_EVERY;
-    int64_t end = pl_wait_end(wait);
-    pl_wait_show(pl_life_word(slot), wait, now);
-    int rc = pl_process_wait(pl_load_acquire(&slot->pid), look < end ? look : end);
-    if (rc == -ENOSYS)
-        usleep(1000);
+    int64_t end = pl_wait_end(wait), until = look < end ? look : end;
+    int32_t pid = pl_load_acquire(&slot->pid);
+    int rc;
+    if (pl_self.parker) {
+        rc = wait_in_loop(pid, wait, until);
+    } else {
+        pl_wait_show(pl_life_word(slot), wait, now);
+        rc = pl_process_wait(pid, until);
+        if (rc == -ENOSYS)
+            usleep(1000);
+        pl_wait_hide();
+    }
     errno = saved;
-    pl_wait_hide();
-    if (rc == 0)
-        return 0;
+    if (rc == 0 || rc == PLAIT_ECANCELED)
+        return rc;
     rc = wait->uncancellable ? 0 : pl_cancel_take();
     return rc < 0 ? rc : pl_passed(wait->deadline) ? PLAIT_ETIMEDOUT : 0;
 }

@@ -220,7 +220,8 @@ int pl_child_reap(struct pl_slot *slot)
     bool known;
     uint32_t nobody = 0, generation = pl_generation_of(pl_load_acquire(&slot->life));
     struct pl_process_name self = pl_this_process();
-    if (!pl_slot_is_child(slot, &self) || !pl_cas_acq_rel(&slot->reaper, &nobody, pl_self.id))
+    if (!pl_slot_is_child(slot, &self) ||
+        !pl_cas_acq_rel(&slot->reaper, &nobody, pl_self.thread_id))
         return -ECHILD;
     bool same = pl_generation_of(pl_load_acquire(&slot->life)) == generation;
     int rc = same ? reap_claimed(slot, &end, &known) : -EAGAIN;

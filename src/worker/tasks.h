@@ -28,8 +28,4 @@ plait_worker pl_task_parent(plait_worker worker);
 /* Whether the caller is a task, not its thread's own flow. */
 bool pl_task_runs(void);
 
-/* Runs the calling thread's tasks to their end: waits for those that are not daemons, cancels the others. Nothing, if the
- * caller is one of them. */
-void pl_tasks_finish(void);
-
 #endif

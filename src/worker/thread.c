@@ -16,8 +16,10 @@
 /* pthread_exit (or the exit of a cancelled pthread) in the middle of the function. */
 static void left_early(void *slot)
 {
-    if (pl_self.thread == slot)
-        pl_slot_leave(PL_END_EXITED, 0);
+    if (pl_self.thread != slot)
+        return;
+    pl_tasks_finish();
+    pl_slot_leave(PL_END_EXITED, 0);
 }
 
 /* What a thread begins with; freed by it. */

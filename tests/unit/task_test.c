@@ -3,9 +3,13 @@
 
 #include "base/self.h"
 #include "park/park.h"
+#include "port/uring.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -1244,6 +1248,394 @@ static void loops_leave_nothing_behind(void **state)
     assert_int_equal(t_open_files(), before);
 }
 
+/* --- more than one at a descriptor --- */
+
+static int pair[2];
+
+static int wait_to_read(void *fd)
+{
+    return plait_wait_fd((int)(intptr_t)fd, PLAIT_READABLE, plait_seconds(10));
+}
+
+static int wait_to_write(void *fd)
+{
+    return plait_wait_fd((int)(intptr_t)fd, PLAIT_WRITABLE, plait_seconds(10));
+}
+
+static void let_them_wait(void)
+{
+    for (int i = 0; i < 3; i++)
+        CHECK_RC(plait_sleep(plait_ms(1)), 0);
+}
+
+static int read_and_write(void *arg)
+{
+    (void)arg;
+    void *fd = (void *)(intptr_t)pair[0];
+    plait_worker reader = start(wait_to_read, fd), writer = start(wait_to_write, fd);
+    let_them_wait();
+    drain(pair[1]);
+    CHECK_EQ(join(writer), PLAIT_WRITABLE);
+    let_them_wait();
+    CHECK_EQ(send(pair[1], "x", 1, 0), 1);
+    CHECK_EQ(join(reader), PLAIT_READABLE);
+    return 0;
+}
+
+static void one_waits_to_read_and_one_to_write_the_same_descriptor(void **state)
+{
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    fill(pair[0]);
+    run(read_and_write);
+    close(pair[0]);
+    close(pair[1]);
+}
+
+static int write_to_one_who_has_said_all(void *arg)
+{
+    (void)arg;
+    plait_worker writer = start(wait_to_write, (void *)(intptr_t)pair[0]);
+    let_them_wait();
+    CHECK_EQ(shutdown(pair[1], SHUT_WR), 0);
+    let_them_wait();
+    drain(pair[1]);
+    CHECK_EQ(join(writer), PLAIT_WRITABLE);
+    return 0;
+}
+
+static void a_peer_that_has_said_all_can_be_waited_for_to_write(void **state)
+{
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    fill(pair[0]);
+    run(write_to_one_who_has_said_all);
+    close(pair[0]);
+    close(pair[1]);
+}
+
+/* --- at the wrong moment --- */
+
+/* Threads that spin at chosen points, so that another is faster than they are. */
+static struct {
+    int ready, go, b_runs, b_may_end, sent, ran;
+    plait_worker a, home, away;
+    plait_event over;
+} scene;
+
+static void begin_scene(void)
+{
+    memset(&scene, 0, sizeof scene);
+}
+
+static int count_ran(void *arg)
+{
+    (void)arg;
+    COUNT(scene.ran);
+    return 0;
+}
+
+static int end_on_word(void *arg)
+{
+    (void)arg;
+    TELL(scene.ready, 1);
+    UNTIL(SEEN(scene.go));
+    return 0;
+}
+
+static int keep_the_pass(void *arg)
+{
+    (void)arg;
+    TELL(scene.b_runs, 1);
+    UNTIL(SEEN(scene.b_may_end));
+    return 0;
+}
+
+static int run_a_and_b(void *arg)
+{
+    (void)arg;
+    scene.a = start(end_on_word, NULL);
+    return join(start(keep_the_pass, NULL));
+}
+
+static int be_away(void *arg)
+{
+    (void)arg;
+    scene.away = plait_loop();
+    TELL(scene.sent, 1);
+    return plait_event_wait(&scene.over, PLAIT_FOREVER);
+}
+
+static int run_it(void *fn)
+{
+    plait_function *const *f = fn;
+    return plait_run(*f, NULL);
+}
+
+/* It is in the inbox, ends by itself, is joined, and its record serves a task of another loop: all before the
+ * first loop has looked into its inbox. */
+static void a_record_is_not_used_again_while_it_is_in_an_inbox(void **state)
+{
+    (void)state;
+    static plait_function *const two = run_a_and_b, *const away = be_away;
+    begin_scene();
+    plait_worker home = t_start_one(PLAIT_THREAD, run_it, (void *)(uintptr_t)&two);
+    plait_worker other = t_start_one(PLAIT_THREAD, run_it, (void *)(uintptr_t)&away), sent;
+    UNTIL(SEEN(scene.ready) && SEEN(scene.sent));
+    assert_int_equal(plait_cancel(scene.a), 0);
+    TELL(scene.go, 1);
+    UNTIL(SEEN(scene.b_runs)); /* so the first is over, and off its stack */
+    assert_int_equal(join(scene.a), 0);
+    assert_int_equal(plait_call_soon(&sent, scene.away, count_ran, NULL), 0);
+    UNTIL(SEEN(scene.ran) == 1);
+    TELL(scene.b_may_end, 1);
+    assert_int_equal(t_join_one(home), 0);
+    assert_int_equal(join(sent), 0);
+    assert_int_equal(plait_event_set(&scene.over), 0);
+    assert_int_equal(t_join_one(other), 0);
+}
+
+static int send_one(void *arg)
+{
+    (void)arg;
+    UNTIL(SEEN(scene.ready));
+    CHECK_RC(plait_call_soon(&scene.a, scene.home, count_ran, NULL), 0);
+    TELL(scene.sent, 1);
+    return 0;
+}
+
+/* Until another thread has sent a task that nobody here has seen yet. */
+static void be_sent_one(void)
+{
+    scene.home = plait_loop();
+    TELL(scene.ready, 1);
+    UNTIL(SEEN(scene.sent));
+}
+
+static int cancel_the_unseen(void *arg)
+{
+    (void)arg;
+    be_sent_one();
+    CHECK_RC(plait_cancel(scene.a), 0);
+    CHECK_RC(join(scene.a), PLAIT_ECANCELED);
+    CHECK_RC(plait_detach(start(late, &finished)), 0);
+    return 0;
+}
+
+static void a_task_that_was_sent_is_cancelled_before_the_loop_has_seen_it(void **state)
+{
+    (void)state;
+    begin_scene();
+    finished = 0;
+    plait_worker sender = t_start_one(PLAIT_THREAD, send_one, NULL);
+    run(cancel_the_unseen);
+    assert_int_equal(scene.ran, 0);
+    assert_int_equal(finished, 1); /* none is counted twice */
+    assert_int_equal(t_join_one(sender), 0);
+}
+
+static int return_with_one_unseen(void *arg)
+{
+    (void)arg;
+    be_sent_one();
+    return 0;
+}
+
+static void a_task_that_was_sent_at_the_end_of_the_run_is_run(void **state)
+{
+    (void)state;
+    begin_scene();
+    plait_worker sender = t_start_one(PLAIT_THREAD, send_one, NULL);
+    run(return_with_one_unseen);
+    assert_int_equal(scene.ran, 1);
+    assert_int_equal(t_join_one(sender), 0);
+    assert_int_equal(join(scene.a), 0);
+}
+
+/* --- processes, signals, threads of others --- */
+
+static int sleep_deaf_to_signals(void *arg)
+{
+    (void)arg;
+    CHECK_RC(plait_sleep(plait_ms(1)), 0); /* its handler is installed now */
+    CHECK(signal(SIGURG, SIG_IGN) != SIG_ERR);
+    TELL(scene.ready, 1);
+    return plait_sleep(PLAIT_FOREVER);
+}
+
+static int cancel_one_deaf_to_signals(void *arg)
+{
+    static plait_function *const deaf = sleep_deaf_to_signals;
+    plait_blame end;
+    (void)arg;
+    plait_worker w = t_start_one(PLAIT_THREAD, run_it, (void *)(uintptr_t)&deaf);
+    UNTIL(SEEN(scene.ready));
+    t_sleep(plait_ms(20)); /* it is asleep now, most likely */
+    CHECK_RC(plait_cancel(w), 0);
+    CHECK_RC(plait_join(w, &end, plait_seconds(20)), 0);
+    CHECK_EQ(end.status, PLAIT_ECANCELED);
+    return 0;
+}
+
+static void a_thread_whose_signal_is_ignored_is_cancelled_all_the_same(void **state)
+{
+    (void)state;
+    begin_scene();
+    assert_int_equal(t_in_fork(cancel_one_deaf_to_signals, NULL), 0);
+}
+
+static int sleep_with_a_signal_blocked(void *arg)
+{
+    sigset_t set;
+    (void)arg;
+    CHECK_RC(plait_sleep(plait_ms(1)), 0);
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    CHECK_EQ(pthread_sigmask(SIG_BLOCK, &set, NULL), 0);
+    CHECK_EQ(kill(getpid(), SIGTERM), 0);
+    CHECK_RC(plait_sleep(plait_ms(5)), 0);
+    return 0;
+}
+
+static int run_with_a_signal_blocked(void *arg)
+{
+    return plait_run(sleep_with_a_signal_blocked, arg);
+}
+
+static void signals_that_are_blocked_later_stay_blocked(void **state)
+{
+    (void)state;
+    assert_int_equal(t_in_fork(run_with_a_signal_blocked, NULL), 0);
+}
+
+static void *leave_when_told(void *ticks)
+{
+    UNTIL(SEEN(*(int *)ticks) >= 50);
+    _exit(3);
+}
+
+/* A process whose first thread is gone but which has not ended. */
+static int leave_a_thread(void *ticks)
+{
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, leave_when_told, ticks), 0);
+    pthread_exit(NULL);
+}
+
+static int tick(void *ticks)
+{
+    while (COUNT(*(int *)ticks) < 50)
+        CHECK_RC(plait_sleep(plait_ms(1)), 0);
+    return 0;
+}
+
+static int join_one_that_lingers(void *ticks)
+{
+    plait_worker process = t_start_one(PLAIT_PROCESS, leave_a_thread, ticks);
+    plait_worker ticker = start(tick, ticks);
+    CHECK_RC(plait_join(process, NULL, plait_seconds(T_PATIENCE_S)), PLAIT_DIED);
+    return join(ticker);
+}
+
+static void others_run_while_a_task_joins_a_process(void **state)
+{
+    (void)state;
+    int *ticks = t_new(&t_processes, sizeof *ticks);
+    assert_int_equal(plait_run(join_one_that_lingers, ticks), 0);
+    *ticks = 0;
+    assert_int_equal(plait_run(forty_two, NULL), 42);
+    t_delete(&t_processes, ticks);
+}
+
+static int fork_and_return(void *arg)
+{
+    (void)arg;
+    fflush(NULL);
+    pid_t pid = fork();
+    return pid == 0 ? 7 : t_reap(pid);
+}
+
+static int join_one_that_forks(void *arg)
+{
+    (void)arg;
+    return join(start(fork_and_return, NULL));
+}
+
+static void a_forked_child_may_return_from_a_task(void **state)
+{
+    (void)state;
+    assert_int_equal(plait_run(join_one_that_forks, NULL), 7);
+}
+
+static int use_tasks_only(void *arg)
+{
+    (void)arg;
+    return join(start(forty_two, NULL));
+}
+
+static void a_foreign_thread_ends_after_its_tasks_and_leaves_nothing(void **state)
+{
+    (void)state;
+    assert_int_equal(t_in_pthread(use_tasks_only, NULL), 42);
+    int open = t_open_files();
+    assert_int_equal(t_in_pthread(use_tasks_only, NULL), 42);
+    finished = 0;
+    assert_int_equal(t_in_pthread(leave_some, NULL), 0);
+    assert_int_equal(finished, 3);
+    assert_int_equal(t_open_files(), open);
+}
+
+static int exit_early(void *arg)
+{
+    leave_some(arg);
+    pthread_exit(NULL);
+}
+
+static void a_thread_that_leaves_early_ends_after_its_tasks(void **state)
+{
+    (void)state;
+    finished = 0;
+    t_join_one(t_start_one(PLAIT_THREAD, exit_early, NULL));
+    assert_int_equal(finished, 3);
+}
+
+static int wait_in_arena(void *event)
+{
+    return plait_event_wait(event, PLAIT_FOREVER);
+}
+
+static int nothing(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+static int fork_while_ears_listen(void *event)
+{
+    plait_worker w = start(wait_in_arena, event);
+    for (int i = 0; i < 5; i++) {
+        CHECK_RC(plait_sleep(plait_ms(1)), 0);
+        CHECK_EQ(t_in_fork(nothing, NULL), 0);
+    }
+    CHECK_RC(plait_event_set(event), 0);
+    return join(w);
+}
+
+static int run_with_ears(void *event)
+{
+    pl_uring_forget_all();
+    return plait_run(fork_while_ears_listen, event);
+}
+
+/* Under ASan: the watches are freed once. */
+static void a_process_may_fork_while_ears_listen(void **state)
+{
+    (void)state;
+    plait_event *event = t_new(&t_processes, sizeof *event);
+    assert_int_equal(t_in_fork(run_with_ears, event), 0);
+    t_delete(&t_processes, event);
+}
+
 int main(int argc, char **argv)
 {
     t_arguments(argc, argv);
@@ -1289,6 +1681,18 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_process_started_by_a_task_has_a_large_stack),
         cmocka_unit_test(without_descriptors_it_says_so),
         cmocka_unit_test(fifty_thousand_wait_for_one_event),
+        cmocka_unit_test(one_waits_to_read_and_one_to_write_the_same_descriptor),
+        cmocka_unit_test(a_peer_that_has_said_all_can_be_waited_for_to_write),
+        cmocka_unit_test(a_record_is_not_used_again_while_it_is_in_an_inbox),
+        cmocka_unit_test(a_task_that_was_sent_is_cancelled_before_the_loop_has_seen_it),
+        cmocka_unit_test(a_task_that_was_sent_at_the_end_of_the_run_is_run),
+        cmocka_unit_test(a_thread_whose_signal_is_ignored_is_cancelled_all_the_same),
+        cmocka_unit_test(signals_that_are_blocked_later_stay_blocked),
+        cmocka_unit_test(others_run_while_a_task_joins_a_process),
+        cmocka_unit_test(a_forked_child_may_return_from_a_task),
+        cmocka_unit_test(a_foreign_thread_ends_after_its_tasks_and_leaves_nothing),
+        cmocka_unit_test(a_thread_that_leaves_early_ends_after_its_tasks),
+        cmocka_unit_test(a_process_may_fork_while_ears_listen),
         cmocka_unit_test(loops_leave_nothing_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
