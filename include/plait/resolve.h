@@ -19,15 +19,16 @@
 #include <plait/error.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <sys/socket.h>
+#include <stdint.h>
 
 PLAIT_BEGIN_DECLS
 
 typedef struct plait_address {
     uint32_t length; /* bytes of the address; 0: none */
+    uint32_t unused_;
     union {
-        struct sockaddr any;
-        struct sockaddr_storage storage;
+        char bytes[128]; /* a struct sockaddr: cast, or copy, to use it in calls of the system */
+        uint64_t aligned_;
     };
 } plait_address;
 

@@ -32,7 +32,7 @@ static void interleave(plait_address *a, int n)
 {
     for (int i = 1; i < n; i++) {
         int j = i;
-        while (j < n && a[j].any.sa_family == a[i - 1].any.sa_family)
+        while (j < n && pl_system(&a[j])->any.sa_family == pl_system(&a[i - 1])->any.sa_family)
             j++;
         if (j == n)
             return;
@@ -56,10 +56,12 @@ static int bind_local(const struct race *race, int fd, int family)
     if (race->n_local == 0)
         return 0;
     for (int i = 0; i < race->n_local; i++) {
-        if (race->local[i].any.sa_family != family)
+        if (pl_system(&race->local[i])->any.sa_family != family)
             continue;
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-        return bind(fd, &race->local[i].any, race->local[i].length) < 0 ? pl_io_error(errno) : 0;
+        return bind(fd, &pl_system(&race->local[i])->any, race->local[i].length) < 0
+                   ? pl_io_error(errno)
+                   : 0;
     }
     return PLAIT_EADDRNOTAVAIL;
 }
@@ -71,9 +73,9 @@ static int begin_one(const struct race *race, const plait_address *to, bool *con
     *connected = false;
     if (fd < 0)
         return fd;
-    rc = bind_local(race, fd, to->any.sa_family);
+    rc = bind_local(race, fd, pl_system(to)->any.sa_family);
     if (rc == 0) {
-        *connected = connect(fd, &to->any, to->length) == 0;
+        *connected = connect(fd, &pl_system(to)->any, to->length) == 0;
         if (!*connected && errno != EINPROGRESS && errno != EINTR)
             rc = pl_io_error(errno);
     }
@@ -278,7 +280,7 @@ static int connect_unix(const plait_address *address, struct pl_wait *wait)
     enum { PAUSE = 5 * 1000 * 1000 };
     int fd = pl_socket(address, SOCK_STREAM), rc = 0;
     while (fd >= 0 && rc == 0) {
-        if (connect(fd, &address->any, address->length) == 0)
+        if (connect(fd, &pl_system(address)->any, address->length) == 0)
             return fd;
         if (errno == EINTR)
             continue;

@@ -30,9 +30,9 @@ static void set(int fd, int option)
 /* Takes the local address, and the peer's as the only one to talk with. */
 static int tie(int fd, const plait_address *local, const plait_address *remote)
 {
-    if (local && bind(fd, &local->any, local->length) < 0)
+    if (local && bind(fd, &pl_system(local)->any, local->length) < 0)
         return pl_io_error(errno);
-    if (remote && connect(fd, &remote->any, remote->length) < 0)
+    if (remote && connect(fd, &pl_system(remote)->any, remote->length) < 0)
         return pl_io_error(errno);
     return 0;
 }
@@ -40,9 +40,9 @@ static int tie(int fd, const plait_address *local, const plait_address *remote)
 static void keep_file(plait_datagram *d, const plait_address *local)
 {
     struct stat about;
-    if (!local || local->any.sa_family != AF_UNIX)
+    if (!local || pl_system(local)->any.sa_family != AF_UNIX)
         return;
-    const char *path = ((const struct sockaddr_un *)&local->storage)->sun_path;
+    const char *path = pl_system(local)->un.sun_path;
     if (path[0] == 0 || lstat(path, &about) < 0)
         return;
     memcpy(d->path, path, strnlen(path, sizeof d->path - 1));
@@ -83,12 +83,12 @@ int plait_datagram_open(plait_datagram **ret, const plait_address *local,
 {
     plait_datagram_options none = {0};
     if (!ret || (!local && !remote) ||
-        (local && remote && local->any.sa_family != remote->any.sa_family))
+        (local && remote && pl_system(local)->any.sa_family != pl_system(remote)->any.sa_family))
         return PLAIT_EINVAL;
     int saved = errno, rc = PLAIT_ENOMEM;
     plait_datagram *d = calloc(1, sizeof *d);
     if (d) {
-        rc = open_socket(local, remote, (local ? local : remote)->any.sa_family,
+        rc = open_socket(local, remote, pl_system(local ? local : remote)->any.sa_family,
                          options ? options : &none);
         if (rc >= 0) {
             pl_io_init(&d->io, rc, true);
@@ -146,8 +146,8 @@ static int send_one(plait_datagram *d, const void *bytes, size_t size, const pla
                     struct pl_call *call)
 {
     for (;;) {
-        ssize_t sent =
-            sendto(d->io.fd, bytes, size, MSG_NOSIGNAL, to ? &to->any : NULL, to ? to->length : 0);
+        ssize_t sent = sendto(d->io.fd, bytes, size, MSG_NOSIGNAL, to ? &pl_system(to)->any : NULL,
+                              to ? to->length : 0);
         int rc = sent < 0 ? after_failure(d, POLLOUT, call) : 0;
         if (sent >= 0 || rc < 0)
             return rc;
@@ -197,8 +197,8 @@ int plait_receive_from(plait_datagram *datagram, void *buffer, size_t size, size
     struct iovec part = {.iov_base = buffer, .iov_len = size};
     struct msghdr message = {.msg_iov = &part,
                              .msg_iovlen = 1,
-                             .msg_name = &sender.storage,
-                             .msg_namelen = sizeof sender.storage};
+                             .msg_name = sender.bytes,
+                             .msg_namelen = sizeof sender.bytes};
     if (!datagram || (!buffer && size > 0))
         return PLAIT_EINVAL;
     int rc = pl_io_enter(&datagram->io, PL_ANY_SIDE, &call, timeout);
@@ -226,9 +226,10 @@ int plait_datagram_address(const plait_datagram *datagram, plait_address *ret)
     if (!datagram || !ret)
         return PLAIT_EINVAL;
     int saved = errno;
-    socklen_t length = sizeof ret->storage;
+    socklen_t length = sizeof ret->bytes;
     memset(ret, 0, sizeof *ret);
-    int rc = getsockname(datagram->io.fd, &ret->any, &length) < 0 ? pl_io_error(errno) : 0;
+    int rc =
+        getsockname(datagram->io.fd, &pl_system(ret)->any, &length) < 0 ? pl_io_error(errno) : 0;
     ret->length = length;
     errno = saved;
     return rc;

@@ -7,7 +7,22 @@
 
 #include <plait/resolve.h>
 #include <plait/stream.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/un.h>
+
+/* The bytes of an address as the system sees them. */
+union pl_system_address {
+    struct sockaddr any;
+    struct sockaddr_in in;
+    struct sockaddr_in6 in6;
+    struct sockaddr_un un;
+} __attribute__((may_alias));
+
+static inline union pl_system_address *pl_system(const plait_address *address)
+{
+    return (union pl_system_address *)(uintptr_t)address->bytes;
+}
 
 /* A side of a descriptor that one worker at a time may use; none for calls that may meet. */
 enum pl_side { PL_ANY_SIDE = 0, PL_READING = 2, PL_WRITING = 4 };

@@ -88,7 +88,7 @@ static void set(int fd, int level, int option)
 /* A listening socket, or a code. */
 static int listen_at(const plait_address *address, const plait_listen_options *o)
 {
-    int family = address->any.sa_family, fd = pl_socket(address, SOCK_STREAM);
+    int family = pl_system(address)->any.sa_family, fd = pl_socket(address, SOCK_STREAM);
     if (fd < 0)
         return fd;
     if (family != AF_UNIX)
@@ -97,7 +97,7 @@ static int listen_at(const plait_address *address, const plait_listen_options *o
         set(fd, IPPROTO_IPV6, IPV6_V6ONLY);
     if (o->reuse_port)
         set(fd, SOL_SOCKET, SO_REUSEPORT);
-    if (bind(fd, &address->any, address->length) == 0 &&
+    if (bind(fd, &pl_system(address)->any, address->length) == 0 &&
         listen(fd, o->backlog > 0 ? o->backlog : BACKLOG) == 0)
         return fd;
     int rc = pl_io_error(errno);
@@ -108,18 +108,18 @@ static int listen_at(const plait_address *address, const plait_listen_options *o
 static int port_of(int fd)
 {
     plait_address address;
-    socklen_t length = sizeof address.storage;
-    if (getsockname(fd, &address.any, &length) < 0)
+    socklen_t length = sizeof address.bytes;
+    if (getsockname(fd, &pl_system(&address)->any, &length) < 0)
         return pl_io_error(errno);
     return plait_address_port(&address);
 }
 
 static void set_port(plait_address *address, int port)
 {
-    if (address->any.sa_family == AF_INET6)
-        ((struct sockaddr_in6 *)&address->storage)->sin6_port = htons((uint16_t)port);
+    if (pl_system(address)->any.sa_family == AF_INET6)
+        pl_system(address)->in6.sin6_port = htons((uint16_t)port);
     else
-        ((struct sockaddr_in *)&address->storage)->sin_port = htons((uint16_t)port);
+        pl_system(address)->in.sin_port = htons((uint16_t)port);
 }
 
 /* A family that this machine has not is no reason to do without the other. */
@@ -208,7 +208,8 @@ static int remove_stale(const plait_address *address, const char *path)
     int fd = pl_socket(address, SOCK_STREAM);
     if (fd < 0)
         return fd;
-    bool stale = connect(fd, &address->any, address->length) < 0 && errno == ECONNREFUSED;
+    bool stale =
+        connect(fd, &pl_system(address)->any, address->length) < 0 && errno == ECONNREFUSED;
     pl_close_fd(fd);
     if (stale)
         unlink(path);

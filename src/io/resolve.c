@@ -67,11 +67,11 @@ static int copy_answer(const struct lookup *l, plait_address *array, int most)
 {
     int n = 0;
     for (const struct addrinfo *a = l->answer; a; a = a->ai_next) {
-        if (a->ai_addrlen > sizeof array->storage)
+        if (a->ai_addrlen > sizeof array->bytes)
             continue;
         if (n < most) {
             memset(&array[n], 0, sizeof array[n]);
-            memcpy(&array[n].storage, a->ai_addr, a->ai_addrlen);
+            memcpy(array[n].bytes, a->ai_addr, a->ai_addrlen);
             array[n].length = (uint32_t)a->ai_addrlen;
         }
         n++;
