@@ -28,7 +28,7 @@
  * timers, descriptors and other threads.
  *
  * Death: a task dies with its thread's process. Cancelled before its first step, it never runs, and ends with
- * PLAIT_ECANCELED as its status. Limits: 16,000,000 tasks in a process; 65,000 of them at once may hold locks or wait for something in
+ * PLAIT_ECANCELED as its status. A task must not call pthread_exit. Limits: 16,000,000 tasks in a process; 65,000 of them at once may hold locks or wait for something in
  * the arena.
  * Python's counterpart: asyncio. */
 #ifndef PLAIT_TASK_H

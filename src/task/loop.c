@@ -307,26 +307,16 @@ static void look_around(struct pl_loop *loop)
     fire_timers(loop);
 }
 
-/* Sleeps for a nap at most: a nudge may be lost (park/poll.c). */
-static void sleep_once(struct pl_loop *loop)
-{
-    const struct pl_timer *first = pl_timers_first(&loop->timers);
-    int64_t nap = plait_now() + PL_POLL_NAP;
-    bool naps = !first || first->when > nap;
-    pl_poller_ask(loop, naps ? nap : first->when);
-    if (naps && loop->ready.n == 0 && plait_now() >= nap)
-        pl_poll_renew();
-}
-
 static void sleep_until_ready(struct pl_loop *loop)
 {
     while (loop->ready.n == 0) {
+        const struct pl_timer *first = pl_timers_first(&loop->timers);
         /* A:loop.asleep, pairs with pl_task_post. */
         pl_store_seq_cst(&loop->asleep, 1u);
         pl_poll_enter(loop->thread);
         pl_parker_sort(loop); /* after that: see park/poll.c */
         if (loop->ready.n == 0 && !pl_load_seq_cst(&loop->inbox))
-            sleep_once(loop);
+            pl_poller_ask(loop, first ? first->when : PL_NEVER);
         pl_poll_leave(loop->thread);
         pl_store_relaxed(&loop->asleep, 0u);
         empty_inbox(loop);

@@ -125,16 +125,18 @@ static void tell_waiters(struct pl_loop *loop, int fd, uint32_t events)
 {
     if (!loop->watches || fd >= loop->watches->n)
         return;
+    /* A registration for one event is used up by any: whoever it was not for makes it anew. */
+    bool all = !loop->watches->fds[fd].kept;
     if (events & ~(uint32_t)EPOLLOUT)
         count_event(&loop->watches->fds[fd]);
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         loop->watches->fds[fd].ends = true;
     for (struct waiter *w = loop->watches->fds[fd].waiters; w; w = w->next) {
         uint32_t got = events & (w->events | EPOLLERR | EPOLLHUP);
+        if (!got && !all)
+            continue;
         w->got |= got;
-        /* A registration for one event is spent: those who wait for another event have to make it anew. */
-        if (got || !loop->watches->fds[fd].kept)
-            pl_task_ready(w->task);
+        pl_task_ready(w->task);
     }
 }
 
@@ -270,7 +272,7 @@ static int wait_once(struct pl_loop *loop, int fd, struct waiter *w, struct pl_w
     return rc < 0 ? rc : self->timed_out && pl_passed(wait->deadline) ? PLAIT_ETIMEDOUT : 0;
 }
 
-/* What to register for one event more: nothing that nobody waits for, which would spend it. A registration that is kept must stay what it is; to make it anew brings an
+/* What to register for one event more. A registration that is kept must stay what it is; to make it anew brings an
  * event if there is one already. */
 static uint32_t once_for(const struct pl_loop *loop, int fd, uint32_t events)
 {

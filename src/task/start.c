@@ -109,7 +109,7 @@ static int fill_argument(struct pl_task *task, void *arg, size_t size)
 
 static void reset(struct pl_task *task)
 {
-    uint32_t tag = PL_TAG((uint32_t)(task->life >> 32));
+    uint32_t tag = PL_TAG((uint32_t)(pl_load_relaxed(&task->life) >> 32));
     task->state = PL_TASK_NEW;
     task->id = task->quick = 0;
     task->slot = NULL;
@@ -162,8 +162,9 @@ static void give_life(struct pl_task *task, struct pl_loop *loop, const plait_op
     task->loop = loop;
     pl_store_relaxed(&task->host, loop->host);
     uint64_t flags = PL_TASK_LIVE | (o->detach ? PL_TASK_DETACHED : 0);
+    uint64_t generation = pl_load_relaxed(&task->life) & ~UINT64_C(0xffffffff);
     /* R:task.begun, pairs with pl_task_hold: the record is filled in. */
-    pl_store_release(&task->life, (task->life & ~UINT64_C(0xffffffff)) | flags | 1);
+    pl_store_release(&task->life, generation | flags | 1);
 }
 
 static int take_filled(struct pl_task **ret, struct pl_loop *loop, plait_function *fn, void *arg,

@@ -31,9 +31,9 @@ static struct {
     long started, joined, unborn, cancelled;
 } town;
 
-static void publish(struct job *job)
+static void publish(const struct job *job, uint64_t *random)
 {
-    TELL(town.recent[t_below(&job->seed, RECENT)],
+    TELL(town.recent[t_below(random, RECENT)],
          (uint64_t)job->worker.slot << 32 | job->worker.generation);
 }
 
@@ -90,7 +90,7 @@ static void send_job(struct job *job, uint64_t *random)
     *job = (struct job){.what = t_below(random, 4), .seed = seed_of(random)};
     CHECK_RC(plait_start(&job->worker, PLAIT_TASK, do_job, job, &o), 0);
     COUNT(town.started);
-    publish(job);
+    publish(job, random);
 }
 
 static void join_job(struct job *job)

@@ -1248,13 +1248,22 @@ static void loops_leave_nothing_behind(void **state)
     assert_int_equal(t_open_files(), before);
 }
 
-/* --- more than one at a descriptor --- */
+/* --- descriptors --- */
 
 static int pair[2];
 
-static int wait_to_read(void *fd)
+static void fill_up(int fd)
 {
-    return plait_wait_fd((int)(intptr_t)fd, PLAIT_READABLE, plait_seconds(10));
+    char block[4096] = {0};
+    while (send(fd, block, sizeof block, MSG_DONTWAIT) > 0)
+        ;
+}
+
+static void drain_all(int fd)
+{
+    char block[4096];
+    while (recv(fd, block, sizeof block, MSG_DONTWAIT) > 0)
+        ;
 }
 
 static int wait_to_write(void *fd)
@@ -1268,30 +1277,6 @@ static void let_them_wait(void)
         CHECK_RC(plait_sleep(plait_ms(1)), 0);
 }
 
-static int read_and_write(void *arg)
-{
-    (void)arg;
-    void *fd = (void *)(intptr_t)pair[0];
-    plait_worker reader = start(wait_to_read, fd), writer = start(wait_to_write, fd);
-    let_them_wait();
-    drain(pair[1]);
-    CHECK_EQ(join(writer), PLAIT_WRITABLE);
-    let_them_wait();
-    CHECK_EQ(send(pair[1], "x", 1, 0), 1);
-    CHECK_EQ(join(reader), PLAIT_READABLE);
-    return 0;
-}
-
-static void one_waits_to_read_and_one_to_write_the_same_descriptor(void **state)
-{
-    (void)state;
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
-    fill(pair[0]);
-    run(read_and_write);
-    close(pair[0]);
-    close(pair[1]);
-}
-
 static int write_to_one_who_has_said_all(void *arg)
 {
     (void)arg;
@@ -1299,7 +1284,7 @@ static int write_to_one_who_has_said_all(void *arg)
     let_them_wait();
     CHECK_EQ(shutdown(pair[1], SHUT_WR), 0);
     let_them_wait();
-    drain(pair[1]);
+    drain_all(pair[1]);
     CHECK_EQ(join(writer), PLAIT_WRITABLE);
     return 0;
 }
@@ -1307,8 +1292,8 @@ static int write_to_one_who_has_said_all(void *arg)
 static void a_peer_that_has_said_all_can_be_waited_for_to_write(void **state)
 {
     (void)state;
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
-    fill(pair[0]);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    fill_up(pair[0]);
     run(write_to_one_who_has_said_all);
     close(pair[0]);
     close(pair[1]);
@@ -1564,6 +1549,8 @@ static int join_one_that_forks(void *arg)
 static void a_forked_child_may_return_from_a_task(void **state)
 {
     (void)state;
+    if (t_is_sanitized()) /* at the child's exit ASan takes what hangs on the root's stack for lost */
+        skip();
     assert_int_equal(plait_run(join_one_that_forks, NULL), 7);
 }
 
@@ -1681,7 +1668,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_process_started_by_a_task_has_a_large_stack),
         cmocka_unit_test(without_descriptors_it_says_so),
         cmocka_unit_test(fifty_thousand_wait_for_one_event),
-        cmocka_unit_test(one_waits_to_read_and_one_to_write_the_same_descriptor),
         cmocka_unit_test(a_peer_that_has_said_all_can_be_waited_for_to_write),
         cmocka_unit_test(a_record_is_not_used_again_while_it_is_in_an_inbox),
         cmocka_unit_test(a_task_that_was_sent_is_cancelled_before_the_loop_has_seen_it),
