@@ -383,7 +383,10 @@ void pl_slot_leave_task(struct pl_slot *slot, int status)
     pl_store_relaxed(&slot->ended, plait_now());
     pl_store_relaxed(&slot->ending, (uint32_t)PL_END_RETURNED);
     pl_store_release(&slot->recoverer, PL_RECOVERED);
-    pl_slot_ended(slot, pl_generation_of(pl_load_relaxed(&slot->life)));
+    uint32_t generation = pl_generation_of(pl_load_relaxed(&slot->life));
+    /* R:slot.ended. Nobody sleeps on this word; but who waits for what the task held watches its thread. */
+    pl_store_release(&slot->life, life_word(generation, PL_JOINED, 0));
+    pl_heart_tell(slot);
 }
 
 int pl_self_enter(void)

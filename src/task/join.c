@@ -49,11 +49,17 @@ static int find_elsewhere(plait_worker handle, plait_worker *ret)
 
 /* --- joining --- */
 
-/* Whether `task` waits, perhaps through others, for the end of `self`. All of this loop. */
-static bool waits_for(const struct pl_task *task, const struct pl_task *self)
+/* Whether `task` waits, perhaps through others, for the end of `self`: each of them for ever, so that nothing but
+ * our giving way could end that. They may be of other threads. Facts:
+ *   1 R:task.joins/A:task.joins: each says whom it joins, then looks; so the last to close a ring sees all of it;
+ *   2 what it says stays true until that one has ended: in a ring, until one of them gives way;
+ *   3 a record on the way that is not in a ring may become another task's while we look. So a ring counts if it is there
+ *     twice. */
+static bool waits_for(struct pl_task *task, const struct pl_task *self)
 {
-    while (task && task != self) /* there is no ring: the last to close one is refused here */
-        task = task->joins;
+    enum { LONGEST = 1000000 };
+    for (int n = 0; task && task != self && n < LONGEST; n++)
+        task = pl_load_seq_cst(&task->joins);
     return task == self;
 }
 
@@ -84,13 +90,12 @@ static void fill_blame(const struct pl_task *task, plait_worker handle, plait_bl
 static int join_held(struct pl_task *task, struct pl_wait *wait)
 {
     struct pl_task *self = pl_self.task;
-    if (!self || task->loop != self->loop)
-        return wait_for_end(task, wait);
-    if (waits_for(task, self))
-        return PLAIT_EDEADLK;
-    self->joins = task;
-    int rc = wait_for_end(task, wait);
-    self->joins = NULL;
+    if (!self || wait->uncancellable || pl_wait_end(wait) != PL_NEVER)
+        return task == self ? PLAIT_EDEADLK : wait_for_end(task, wait);
+    pl_store_seq_cst(&self->joins, task);
+    bool ring = waits_for(task, self) && waits_for(task, self);
+    int rc = ring ? PLAIT_EDEADLK : wait_for_end(task, wait);
+    pl_store_seq_cst(&self->joins, NULL);
     return rc;
 }
 

@@ -55,6 +55,15 @@ __attribute__((constructor(101))) static void watch_fork(void)
     pthread_atfork(lock_before_fork, unlock_in_parent, forget_in_child);
 }
 
+/* Where a record begins to count: elsewhere in each process, so that an old handle of a process that is gone does
+ * not name a task of one that has its thread's place in the registry now. */
+static uint64_t first_generation(void)
+{
+    struct pl_process_name self = pl_this_process();
+    uint64_t mixed = (self.birth * 31 + (uint32_t)self.pid) * UINT64_C(0x9e3779b97f4a7c15);
+    return mixed >> (64 - GENERATION_BITS);
+}
+
 /* Under `store`. */
 static bool add_block(void)
 {
@@ -65,6 +74,7 @@ static bool add_block(void)
     if (block == MAP_FAILED)
         return false;
     for (uint32_t i = BLOCK; i-- > 0;) {
+        block[i].life = first_generation() << 32;
         block[i].index = n_blocks * BLOCK + i;
         block[i].next = free_records;
         free_records = &block[i];

@@ -123,7 +123,7 @@ static void reset(struct pl_task *task)
     memset(&task->timer, 0, sizeof task->timer);
     task->timed_out = task->firm = task->certain = task->counted = task->started = false;
     task->name = NULL;
-    task->joins = NULL;
+    pl_store_relaxed(&task->joins, NULL);
     pl_store_relaxed(&task->waits_kind, (uint32_t)PL_WAIT_NONE);
     pl_store_relaxed(&task->ended, 0u);
 }

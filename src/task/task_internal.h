@@ -71,9 +71,9 @@ struct pl_task {
     uint32_t index; /* of this record; constant */
     uint32_t host;  /* slot of the thread, as in its handle */
 
-    uint32_t waits_kind;                    /* enum pl_wait_kind; atomic for lookers */
-    uint32_t *waits_on;                     /* atomic for lookers */
-    struct pl_task *joins;                  /* a task of this loop that it waits for; see join.c */
+    uint32_t waits_kind;   /* enum pl_wait_kind; atomic for lookers */
+    uint32_t *waits_on;    /* atomic for lookers */
+    struct pl_task *joins; /* a task that it waits for without a timeout; atomic, see join.c */
     struct pl_task *known_next, **known_at; /* the loop's list of those with a slot */
 
     uint64_t life;  /* atomic, see above */

@@ -479,6 +479,45 @@ static void a_join_that_would_never_end_is_refused(void **state)
     run(joins_that_never_end);
 }
 
+static plait_worker across[2];
+static int refused_across;
+
+static int joins_across(void *arg)
+{
+    int other = (int)(intptr_t)arg;
+    while (!SEEN(across[other].slot))
+        CHECK_RC(plait_yield(), 0);
+    if (plait_join(across[other], NULL, PLAIT_FOREVER) == PLAIT_EDEADLK)
+        COUNT(refused_across);
+    return 0;
+}
+
+static int half_of_a_ring(void *arg)
+{
+    int i = (int)(intptr_t)arg;
+    plait_worker w = start(joins_across, (void *)(intptr_t)!i);
+    across[i].generation = w.generation;
+    TELL(across[i].slot, w.slot);
+    int rc = plait_join(w, NULL, PLAIT_FOREVER);
+    CHECK(rc == 0 || rc == PLAIT_ESTALE); /* joined by the other */
+    return 0;
+}
+
+static void a_ring_of_joins_across_two_threads_is_refused(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 200; i++) {
+        plait_worker w[2];
+        memset(across, 0, sizeof across);
+        refused_across = 0;
+        for (intptr_t k = 0; k < 2; k++)
+            CHECK_RC(plait_start(&w[k], PLAIT_THREAD, half_of_a_ring, (void *)k, NULL), 0);
+        for (int k = 0; k < 2; k++)
+            CHECK_EQ(t_join_one(w[k]), 0);
+        CHECK(refused_across >= 1);
+    }
+}
+
 static int joiner(void *arg)
 {
     plait_blame end;
@@ -1643,6 +1682,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(tasks_that_keep_each_other_busy_shut_nobody_out),
         cmocka_unit_test(sleepers_sleep_together_and_never_too_short),
         cmocka_unit_test(a_join_that_would_never_end_is_refused),
+        cmocka_unit_test(a_ring_of_joins_across_two_threads_is_refused),
         cmocka_unit_test(several_may_join_one_task_from_everywhere),
         cmocka_unit_test(a_joined_task_is_stale_for_every_call),
         cmocka_unit_test(a_detached_task_goes_by_itself),
