@@ -115,16 +115,27 @@ void pl_stream_delete(plait_stream *stream)
         fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
         errno = saved;
     }
+    const plait_transport *transport = pl_stream_transport(stream);
+    if (transport && transport->free)
+        transport->free(stream->self);
     pl_close_fd(fd);
+    free(stream->earlier);
     free(stream->bytes);
     free(stream);
 }
 
-int plait_stream_close(plait_stream *stream)
+static int close_stream(plait_stream *stream)
 {
     if (stream && pl_io_close(&stream->io))
         pl_stream_delete(stream);
     return 0;
+}
+
+int plait_stream_close(plait_stream *stream)
+{
+    if (stream)
+        pl_transport_say_goodbye(stream);
+    return close_stream(stream);
 }
 
 /* A TCP connection is taken back by connecting it to nothing: that sends a reset and wakes all who wait. */
@@ -139,7 +150,20 @@ int plait_stream_abort(plait_stream *stream)
             connect(stream->io.fd, &nothing, sizeof nothing);
         errno = saved;
     }
-    return plait_stream_close(stream);
+    return close_stream(stream);
+}
+
+int pl_stream_enter(plait_stream *stream, enum pl_side side, struct pl_call *call, int64_t timeout)
+{
+    if (pl_stream_transport(stream) && stream->forks != pl_forks)
+        return PLAIT_ECHILD;
+    return pl_io_enter(&stream->io, side, call, timeout);
+}
+
+void pl_stream_leave(plait_stream *stream, struct pl_call *call)
+{
+    if (pl_io_leave(&stream->io, call))
+        pl_stream_delete(stream);
 }
 
 int pl_stream_failed(plait_stream *stream, int error)
