@@ -50,14 +50,16 @@ enum { PLAIT_TLS_1_2 = 12, PLAIT_TLS_1_3 = 13 };
 
 /* All zero is the default, good for clients. */
 typedef struct plait_tls_options {
-    const char *ca_file;          /* whom to trust: a file of certificates (PEM); ... */
-    const char *ca_dir;           /* ... a folder of them (openssl rehash). Both NULL: those the system trusts */
+    const char *ca_file; /* whom to trust: a file of certificates (PEM); ... */
+    const char
+        *ca_dir; /* ... a folder of them (openssl rehash). Both NULL: those the system trusts */
     const char *certificate_file; /* one's own, with the chain behind it (PEM). Servers need one */
     const char *key_file;         /* its key (PEM); NULL: in certificate_file */
     const char *key_password;     /* NULL: the key is not encrypted */
-    const char *const *alpn;      /* names of protocols, the best first, then NULL. A server refuses clients that
+    const char *const
+        *alpn;   /* names of protocols, the best first, then NULL. A server refuses clients that
                                    * offer none of them; clients that offer nothing are let in. NULL: none */
-    int minimum;                  /* PLAIT_TLS_1_2, PLAIT_TLS_1_3; 0: PLAIT_TLS_1_2 */
+    int minimum; /* PLAIT_TLS_1_2, PLAIT_TLS_1_3; 0: PLAIT_TLS_1_2 */
     /* A server refuses clients without a certificate that ca_file or ca_dir vouches for; one of them must be given. */
     bool require_client_certificate;
     /* A client takes any certificate of any host: whoever sits on the way reads and writes with it. For tests. */

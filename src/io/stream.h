@@ -22,7 +22,8 @@ struct plait_stream {
     const plait_transport *transport;
     void *self;     /* its own; written before */
     uint32_t forks; /* pl_forks of the process that started it; written before */
-    char *earlier; /* received before there was a transport, which receives it first: [earlier_at, earlier_end). The reader's */
+    char *
+        earlier; /* received before there was a transport, which receives it first: [earlier_at, earlier_end). The reader's */
     size_t earlier_at, earlier_end;
 };
 

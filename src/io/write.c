@@ -97,9 +97,8 @@ static int write_parts(plait_stream *stream, const struct iovec *parts, int n, s
 {
     const plait_transport *transport = pl_stream_transport(stream);
     if (transport)
-        return transport->write(stream->self,
-                                &(struct plait_transfer){.stream = stream, .call = call}, parts, n,
-                                done);
+        return transport->write(
+            stream->self, &(struct plait_transfer){.stream = stream, .call = call}, parts, n, done);
     size_t skip = 0; /* of the first part, written */
     while (n > 0) {
         struct iovec now[PARTS];

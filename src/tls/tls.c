@@ -33,13 +33,13 @@ struct tls {
     SSL *ssl;
     BIO *in, *out; /* the object's */
     plait_tls_context *context;
-    bool established;          /* the handshake is over */
-    bool said_goodbye;         /* close_notify is in `out` or gone */
-    bool sending;              /* fact 2 */
-    int failed;                /* 0 or the code of all further calls */
-    char why[256];             /* it failed */
-    size_t sent_at, sent_end;  /* [sent_at, sent_end) of `sent` is still to go */
-    unsigned char sent[ROOM];  /* taken from `out` */
+    bool established;         /* the handshake is over */
+    bool said_goodbye;        /* close_notify is in `out` or gone */
+    bool sending;             /* fact 2 */
+    int failed;               /* 0 or the code of all further calls */
+    char why[256];            /* it failed */
+    size_t sent_at, sent_end; /* [sent_at, sent_end) of `sent` is still to go */
+    unsigned char sent[ROOM]; /* taken from `out` */
     unsigned char received[ROOM];
 };
 
@@ -114,7 +114,8 @@ static int send_all(struct tls *tls, plait_transfer *t)
     tls->sending = true;
     while (rc == 0 && has_to_send(tls)) {
         unlock(tls);
-        ssize_t sent = plait_transfer_send(t, tls->sent + tls->sent_at, tls->sent_end - tls->sent_at);
+        ssize_t sent =
+            plait_transfer_send(t, tls->sent + tls->sent_at, tls->sent_end - tls->sent_at);
         lock(tls);
         if (sent < 0)
             rc = (int)sent;

@@ -123,8 +123,8 @@ static int make_certificates(void **state)
     struct party locked = new_party("locked", local, -DAY, DAY, &ca);
     save(&locked, "locked");
     FILE *f = fopen(path_of("locked.key"), "w");
-    CHECK(f && PEM_write_PrivateKey(f, locked.key, EVP_aes_128_cbc(), (const unsigned char *)"sesame",
-                                    6, NULL, NULL));
+    CHECK(f && PEM_write_PrivateKey(f, locked.key, EVP_aes_128_cbc(),
+                                    (const unsigned char *)"sesame", 6, NULL, NULL));
     fclose(f);
     forget(&locked);
     forget(&ca);
@@ -134,8 +134,8 @@ static int make_certificates(void **state)
 static int remove_certificates(void **state)
 {
     (void)state;
-    const char *names[] = {"ca",         "server",     "client",     "expired",   "future",
-                           "other",      "self",       "locked",     "ca.crt",    "server.crt",
+    const char *names[] = {"ca",         "server",      "client",     "expired",   "future",
+                           "other",      "self",        "locked",     "ca.crt",    "server.crt",
                            "client.crt", "expired.crt", "future.crt", "other.crt", "self.crt",
                            "locked.crt", "locked.key"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -159,7 +159,9 @@ static plait_tls_context *client_context(void)
 
 static plait_tls_context *server_context(const char *certificate)
 {
-    return new_context((plait_tls_options){.certificate_file = path_of(certificate)});
+    return new_context(
+        (plait_tls_options){.ca_file = path_of("ca.crt"), /* quicker to read than the system's */
+                            .certificate_file = path_of(certificate)});
 }
 
 enum way { UNIX, TCP, WAYS };
@@ -482,11 +484,13 @@ static void certificates_that_cannot_be_trusted_are_refused(void **state)
     };
     plait_tls_options client = {.ca_file = path_of("ca.crt")};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        plait_tls_options server = {.certificate_file = path_of(cases[i].certificate)};
+        plait_tls_options server = {.ca_file = path_of("ca.crt"),
+                                    .certificate_file = path_of(cases[i].certificate)};
         meet(&client, &server, cases[i].name, PLAIT_ETLS, PLAIT_ETLS, cases[i].why, NULL);
     }
     plait_tls_options system = {0}; /* who does not know this test's authority */
-    plait_tls_options server = {.certificate_file = path_of("server")};
+    plait_tls_options server = {.ca_file = path_of("ca.crt"),
+                                .certificate_file = path_of("server")};
     meet(&system, &server, "localhost", PLAIT_ETLS, PLAIT_ETLS, "unable to get local issuer", NULL);
 }
 
@@ -495,7 +499,8 @@ static void names_and_addresses_of_the_certificate_are_accepted(void **state)
     (void)state;
     const char *names[] = {"localhost", "127.0.0.1", "www.plait.test"};
     plait_tls_options client = {.ca_file = path_of("ca.crt")};
-    plait_tls_options server = {.certificate_file = path_of("server")};
+    plait_tls_options server = {.ca_file = path_of("ca.crt"),
+                                .certificate_file = path_of("server")};
     for (int i = 0; i < 3; i++) {
         plait_tls_info info;
         meet(&client, &server, names[i], 0, 0, "", &info);
@@ -513,7 +518,7 @@ static void only_by_name_anyone_is_accepted(void **state)
     (void)state;
     plait_tls_info info;
     plait_tls_options client = {.dangerously_accept_any_certificate = true};
-    plait_tls_options server = {.certificate_file = path_of("self")};
+    plait_tls_options server = {.ca_file = path_of("ca.crt"), .certificate_file = path_of("self")};
     meet(&client, &server, NULL, 0, 0, "", &info);
     CHECK(!info.verified);
     meet(&client, &server, "example.org", 0, 0, "", &info);
@@ -535,30 +540,30 @@ static void clients_can_be_asked_for_certificates(void **state)
 {
     (void)state;
     FOR_EACH_OF_3_KINDS(kind)
-        for (int i = 0; i < 3; i++) {
-            static const char *const certificates[] = {"client", "self", NULL};
-            struct link l = {.server_rc = i == 0 ? 0 : PLAIT_ETLS,
-                             .act = i == 0 ? expect_client : NULL};
-            l.client = new_context((plait_tls_options){
-                .ca_file = path_of("ca.crt"),
-                .certificate_file = certificates[i] ? path_of(certificates[i]) : NULL});
-            l.server = new_context((plait_tls_options){.ca_file = path_of("ca.crt"),
-                                                       .certificate_file = path_of("server"),
-                                                       .require_client_certificate = true});
-            start_peer(&l, TCP, kind);
-            char text[3];
-            /* In TLS 1.3 the client is done before the server looks at its certificate. */
-            CHECK_RC(plait_tls_start_client(l.near, l.client, "localhost", LONG), 0);
-            int rc = plait_read_exactly(l.near, text, 2, NULL, LONG);
-            CHECK_RC(rc, i == 0 ? 0 : PLAIT_ETLS);
-            if (i == 1)
-                check_error(l.near, "unknown ca");
-            if (i == 2)
-                check_error(l.near, "certificate required");
-            plait_stream_close(l.near);
-            CHECK_EQ(t_join_one(l.peer), 0);
-            free_contexts(&l);
-        }
+    for (int i = 0; i < 3; i++) {
+        static const char *const certificates[] = {"client", "self", NULL};
+        struct link l = {.server_rc = i == 0 ? 0 : PLAIT_ETLS,
+                         .act = i == 0 ? expect_client : NULL};
+        l.client = new_context((plait_tls_options){
+            .ca_file = path_of("ca.crt"),
+            .certificate_file = certificates[i] ? path_of(certificates[i]) : NULL});
+        l.server = new_context((plait_tls_options){.ca_file = path_of("ca.crt"),
+                                                   .certificate_file = path_of("server"),
+                                                   .require_client_certificate = true});
+        start_peer(&l, TCP, kind);
+        char text[3];
+        /* In TLS 1.3 the client is done before the server looks at its certificate. */
+        CHECK_RC(plait_tls_start_client(l.near, l.client, "localhost", LONG), 0);
+        int rc = plait_read_exactly(l.near, text, 2, NULL, LONG);
+        CHECK_RC(rc, i == 0 ? 0 : PLAIT_ETLS);
+        if (i == 1)
+            check_error(l.near, "unknown ca");
+        if (i == 2)
+            check_error(l.near, "certificate required");
+        plait_stream_close(l.near);
+        CHECK_EQ(t_join_one(l.peer), 0);
+        free_contexts(&l);
+    }
 }
 
 static void a_protocol_is_agreed_upon(void **state)
@@ -568,7 +573,8 @@ static void a_protocol_is_agreed_upon(void **state)
     const char *const ours[] = {"h2", "http/1.1", NULL}, *const theirs[] = {"http/1.1", "h2", NULL},
                       *const strange[] = {"gopher", NULL};
     plait_tls_options client = {.ca_file = path_of("ca.crt"), .alpn = ours};
-    plait_tls_options server = {.certificate_file = path_of("server"), .alpn = theirs};
+    plait_tls_options server = {
+        .ca_file = path_of("ca.crt"), .certificate_file = path_of("server"), .alpn = theirs};
     meet(&client, &server, "localhost", 0, 0, "", &info);
     CHECK(strcmp(info.alpn, "http/1.1") == 0); /* the server's best */
     client.alpn = NULL;
@@ -607,7 +613,8 @@ static void old_versions_are_refused(void **state)
     plait_tls_context_free(l.server);
     plait_tls_info info;
     plait_tls_options client = {.ca_file = path_of("ca.crt"), .minimum = PLAIT_TLS_1_3};
-    plait_tls_options server = {.certificate_file = path_of("server")};
+    plait_tls_options server = {.ca_file = path_of("ca.crt"),
+                                .certificate_file = path_of("server")};
     meet(&client, &server, "localhost", 0, 0, "", &info);
     CHECK(strcmp(info.version, "TLSv1.3") == 0);
 }
@@ -666,21 +673,21 @@ static void a_peer_without_tls_is_told_as_such(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         FOR_EACH_OF_3_KINDS(kind)
-            for (int as_server = 0; as_server < 2; as_server++) {
-                struct link l = {.act = cases[i].act, .raw = true};
-                l.client = client_context();
-                l.server = server_context("server");
-                if (as_server && (cases[i].act == vanish || cases[i].act == vanish_after_reading))
-                    l.act = NULL; /* a server waits for the first word */
-                start_peer(&l, TCP, kind);
-                CHECK_RC(as_server ? plait_tls_start_server(l.near, l.server, LONG)
-                                   : plait_tls_start_client(l.near, l.client, "localhost", LONG),
-                         PLAIT_ETLS);
-                check_error(l.near, as_server && !l.act ? "the peer " : cases[i].why);
-                plait_stream_close(l.near);
-                CHECK_EQ(t_join_one(l.peer), 0);
-                free_contexts(&l);
-            }
+    for (int as_server = 0; as_server < 2; as_server++) {
+        struct link l = {.act = cases[i].act, .raw = true};
+        l.client = client_context();
+        l.server = server_context("server");
+        if (as_server && (cases[i].act == vanish || cases[i].act == vanish_after_reading))
+            l.act = NULL; /* a server waits for the first word */
+        start_peer(&l, TCP, kind);
+        CHECK_RC(as_server ? plait_tls_start_server(l.near, l.server, LONG)
+                           : plait_tls_start_client(l.near, l.client, "localhost", LONG),
+                 PLAIT_ETLS);
+        check_error(l.near, as_server && !l.act ? "the peer " : cases[i].why);
+        plait_stream_close(l.near);
+        CHECK_EQ(t_join_one(l.peer), 0);
+        free_contexts(&l);
+    }
 }
 
 /* --- the end --- */
@@ -713,8 +720,9 @@ static void a_cut_connection_is_not_the_end(void **state)
 static int say_garbage_later(void *s)
 {
     put(s, "good");
-    CHECK_EQ(send(plait_stream_fd(s), "\x17\x03\x03\x00\x20 not what was agreed upon at all", 37, 0),
-             37);
+    CHECK_EQ(
+        send(plait_stream_fd(s), "\x17\x03\x03\x00\x20 not what was agreed upon at all", 37, 0),
+        37);
     char c;
     plait_read(s, &c, 1, LONG);
     return 0;
@@ -1007,23 +1015,23 @@ static void starting_tls_after_plain_talk(void **state)
 {
     (void)state;
     FOR_EACH_OF_3_KINDS(kind)
-        for (int injected = 0; injected < 2; injected++) {
-            char text[100];
-            struct link l = {.client = client_context(), .server = server_context("server")};
-            l.server_rc = injected ? PLAIT_ETLS : 0;
-            new_pair(TCP, &l.near, &l.far);
-            plait_worker server = t_start_one(kind, starttls_server, &l);
-            put(l.near, injected ? "STARTTLS\nsecret\n" : "STARTTLS\n");
-            CHECK_RC(plait_read_line(l.near, text, sizeof text, NULL, LONG), 0);
-            int rc = plait_tls_start_client(l.near, l.client, "localhost", LONG);
-            CHECK_RC(rc, injected ? PLAIT_ETLS : 0);
-            if (rc == 0)
-                put(l.near, "secret\n");
-            CHECK_EQ(t_join_one(server), 0);
-            plait_stream_close(l.near);
-            plait_stream_close(l.far);
-            free_contexts(&l);
-        }
+    for (int injected = 0; injected < 2; injected++) {
+        char text[100];
+        struct link l = {.client = client_context(), .server = server_context("server")};
+        l.server_rc = injected ? PLAIT_ETLS : 0;
+        new_pair(TCP, &l.near, &l.far);
+        plait_worker server = t_start_one(kind, starttls_server, &l);
+        put(l.near, injected ? "STARTTLS\nsecret\n" : "STARTTLS\n");
+        CHECK_RC(plait_read_line(l.near, text, sizeof text, NULL, LONG), 0);
+        int rc = plait_tls_start_client(l.near, l.client, "localhost", LONG);
+        CHECK_RC(rc, injected ? PLAIT_ETLS : 0);
+        if (rc == 0)
+            put(l.near, "secret\n");
+        CHECK_EQ(t_join_one(server), 0);
+        plait_stream_close(l.near);
+        plait_stream_close(l.far);
+        free_contexts(&l);
+    }
 }
 
 /* The server has looked at the first bytes already, which are the handshake's. */
@@ -1108,19 +1116,19 @@ static void clients_connect_to_a_server(void **state)
 {
     (void)state;
     FOR_EACH_OF_3_KINDS(kind)
-        for (int serving = PLAIT_THREAD; serving; serving = serving == PLAIT_THREAD ? PLAIT_TASK : 0) {
-            struct service v = {.context = server_context("server"), .kind = serving};
-            plait_worker askers[8];
-            CHECK_RC(plait_listen(&v.listener, "127.0.0.1", "0", NULL, LONG), 0);
-            plait_worker server = t_start_one(PLAIT_THREAD, serve, &v);
-            for (int i = 0; i < 8; i++)
-                askers[i] = t_start_one(kind, ask, &v);
-            for (int i = 0; i < 8; i++)
-                CHECK_EQ(t_join_one(askers[i]), 0);
-            plait_listener_close(v.listener);
-            CHECK_EQ(t_join_one(server), 0);
-            plait_tls_context_free(v.context);
-        }
+    for (int serving = PLAIT_THREAD; serving; serving = serving == PLAIT_THREAD ? PLAIT_TASK : 0) {
+        struct service v = {.context = server_context("server"), .kind = serving};
+        plait_worker askers[8];
+        CHECK_RC(plait_listen(&v.listener, "127.0.0.1", "0", NULL, LONG), 0);
+        plait_worker server = t_start_one(PLAIT_THREAD, serve, &v);
+        for (int i = 0; i < 8; i++)
+            askers[i] = t_start_one(kind, ask, &v);
+        for (int i = 0; i < 8; i++)
+            CHECK_EQ(t_join_one(askers[i]), 0);
+        plait_listener_close(v.listener);
+        CHECK_EQ(t_join_one(server), 0);
+        plait_tls_context_free(v.context);
+    }
 }
 
 static int look_at_stack(void *s)
