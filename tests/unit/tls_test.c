@@ -29,14 +29,16 @@ static const int kinds[] = {PLAIT_THREAD, PLAIT_PROCESS, PLAIT_TASK};
 
 static char folder[] = "/tmp/plait-tls-XXXXXX";
 
-/* The path of a file of the test's; a few at a time. */
+/* The path of a file of the test's; it stays. */
 static const char *path_of(const char *name)
 {
-    static _Thread_local char paths[8][100];
-    static _Thread_local int turn;
-    char *path = paths[turn++ % 8];
-    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
-    return path;
+    static _Thread_local char paths[32][64];
+    char path[64];
+    int i = 0;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    while (i < 31 && paths[i][0] && strcmp(paths[i], path) != 0)
+        i++;
+    return memcpy(paths[i], path, sizeof path);
 }
 
 struct party {
