@@ -34,6 +34,7 @@
 #include <plait/stream.h>
 #include <plait/task.h>
 #include <plait/to_thread.h>
+#include <plait/transport.h>
 #include <plait/with.h>
 #include <plait/worker.h>
 

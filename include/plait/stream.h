@@ -149,7 +149,7 @@ PLAIT_API int plait_sendfile(plait_stream *stream, int file, int64_t offset, uin
 
 /* Says that no more will be written: the peer reads to the end; reading goes on. Again: 0.
  * Returns: 0; PLAIT_ENOTSUP (a pipe or terminal: close it), PLAIT_ENOTCONN (the connection is gone), PLAIT_EBUSY (another writes), PLAIT_ECLOSED, PLAIT_EINVAL (NULL).
- * Never blocks. Python: write_eof(). */
+ * Never blocks, but over TLS, where it is as plait_write without a timeout. Python: write_eof(). */
 PLAIT_API int plait_write_eof(plait_stream *stream);
 
 /* --- the end --- */

@@ -35,12 +35,10 @@ static int at_end(plait_stream *stream)
     int broken = pl_load_relaxed(&stream->broken);
     if (broken < 0 || reset)
         return broken < 0 ? broken : pl_stream_failed(stream, ECONNRESET);
-    pl_store_release(&stream->ended, 1u);
     return 0;
 }
 
-/* Up to n bytes from the kernel, waiting for the first: how many, 0 at the end, or a code. */
-static ssize_t receive(plait_stream *stream, void *to, size_t n, struct pl_call *call)
+ssize_t pl_stream_receive(plait_stream *stream, void *to, size_t n, struct pl_call *call)
 {
     int fd = stream->io.fd, rc = 0;
     if (pl_fd_is_drained(fd, &stream->io.watch))
@@ -59,6 +57,18 @@ static ssize_t receive(plait_stream *stream, void *to, size_t n, struct pl_call 
             rc = pl_stream_failed(stream, errno);
     }
     return rc;
+}
+
+/* Up to n bytes from the transport or the kernel, waiting for the first: how many, 0 at the end, or a code. */
+static ssize_t receive(plait_stream *stream, void *to, size_t n, struct pl_call *call)
+{
+    const plait_transport *transport = pl_stream_transport(stream);
+    struct plait_transfer transfer = {.stream = stream, .call = call};
+    ssize_t got = transport ? transport->read(stream->self, &transfer, to, n)
+                            : pl_stream_receive(stream, to, n, call);
+    if (got == 0)
+        pl_store_release(&stream->ended, 1u);
+    return got;
 }
 
 /* --- the buffer --- */
@@ -119,13 +129,7 @@ static int enter(plait_stream *stream, const void *buffer, size_t size, struct p
 {
     if (!stream || (!buffer && size > 0))
         return PLAIT_EINVAL;
-    return pl_io_enter(&stream->io, PL_READING, call, timeout);
-}
-
-static void leave(plait_stream *stream, struct pl_call *call)
-{
-    if (pl_io_leave(&stream->io, call))
-        pl_stream_delete(stream);
+    return pl_stream_enter(stream, PL_READING, call, timeout);
 }
 
 ssize_t plait_read(plait_stream *stream, void *buffer, size_t size, int64_t timeout)
@@ -137,7 +141,7 @@ ssize_t plait_read(plait_stream *stream, void *buffer, size_t size, int64_t time
     ssize_t got = (ssize_t)take_buffered(stream, buffer, size);
     if (got == 0)
         got = receive(stream, buffer, size, &call);
-    leave(stream, &call);
+    pl_stream_leave(stream, &call);
     return got;
 }
 
@@ -162,7 +166,7 @@ int plait_read_exactly(plait_stream *stream, void *buffer, size_t size, size_t *
     int rc = enter(stream, buffer, size, &call, timeout);
     if (rc == 0) {
         rc = read_full(stream, buffer, size, &n, &call);
-        leave(stream, &call);
+        pl_stream_leave(stream, &call);
     }
     if (got)
         *got = n;
@@ -180,7 +184,7 @@ int plait_read_all(plait_stream *stream, void *buffer, size_t size, size_t *got,
             ssize_t more = fill(stream, stream->limit, &call);
             rc = more == 0 ? PLAIT_EEOF : more < 0 ? (int)more : 0;
         }
-        leave(stream, &call);
+        pl_stream_leave(stream, &call);
     }
     if (got)
         *got = n;
@@ -234,7 +238,7 @@ int plait_read_until(plait_stream *stream, void *buffer, size_t size, const void
         n = buffered(stream);
     if (rc == 0 || rc == PLAIT_EEOF)
         n = take_buffered(stream, buffer, n);
-    leave(stream, &call);
+    pl_stream_leave(stream, &call);
     if (got && (rc == 0 || rc == PLAIT_EEOF))
         *got = n;
     return rc;

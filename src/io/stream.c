@@ -115,7 +115,11 @@ void pl_stream_delete(plait_stream *stream)
         fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
         errno = saved;
     }
+    const plait_transport *transport = pl_stream_transport(stream);
+    if (transport && transport->free)
+        transport->free(stream->self);
     pl_close_fd(fd);
+    free(stream->earlier);
     free(stream->bytes);
     free(stream);
 }
@@ -128,8 +132,10 @@ static void close_stream(plait_stream *stream, bool abort)
 
 int plait_stream_close(plait_stream *stream)
 {
-    if (stream)
-        close_stream(stream, false);
+    if (!stream)
+        return 0;
+    pl_transport_say_goodbye(stream);
+    close_stream(stream, false);
     return 0;
 }
 
@@ -144,6 +150,19 @@ int plait_stream_abort(plait_stream *stream)
     errno = saved;
     close_stream(stream, stream->is_tcp);
     return 0;
+}
+
+int pl_stream_enter(plait_stream *stream, enum pl_side side, struct pl_call *call, int64_t timeout)
+{
+    if (pl_stream_transport(stream) && stream->forks != pl_forks)
+        return PLAIT_ECHILD;
+    return pl_io_enter(&stream->io, side, call, timeout);
+}
+
+void pl_stream_leave(plait_stream *stream, struct pl_call *call)
+{
+    if (pl_io_leave(&stream->io, call))
+        pl_stream_delete(stream);
 }
 
 int pl_stream_failed(plait_stream *stream, int error)

@@ -59,7 +59,7 @@ static void quiet_end(const struct quiet *quiet, bool broken)
 
 /* --- writing --- */
 
-static ssize_t write_now(plait_stream *stream, struct iovec *parts, int n)
+ssize_t pl_stream_write_now(plait_stream *stream, struct iovec *parts, int n)
 {
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)n};
     if (stream->io.is_socket)
@@ -71,8 +71,7 @@ static ssize_t write_now(plait_stream *stream, struct iovec *parts, int n)
     return wrote;
 }
 
-/* After a call that failed: 0 to try again, or a code. */
-static int after_failure(plait_stream *stream, struct pl_call *call)
+int pl_stream_write_failed(plait_stream *stream, struct pl_call *call)
 {
     if (errno == EAGAIN)
         return pl_io_wait(&stream->io, POLLOUT, call);
@@ -96,6 +95,10 @@ static int gather(struct iovec *to, const struct iovec *parts, int n, size_t ski
 static int write_parts(plait_stream *stream, const struct iovec *parts, int n, size_t *done,
                        struct pl_call *call)
 {
+    const plait_transport *transport = pl_stream_transport(stream);
+    if (transport)
+        return transport->write(
+            stream->self, &(struct plait_transfer){.stream = stream, .call = call}, parts, n, done);
     size_t skip = 0; /* of the first part, written */
     while (n > 0) {
         struct iovec now[PARTS];
@@ -105,8 +108,8 @@ static int write_parts(plait_stream *stream, const struct iovec *parts, int n, s
             n--;
             continue;
         }
-        ssize_t wrote = write_now(stream, now, gather(now, parts, n, skip));
-        int rc = wrote < 0 ? after_failure(stream, call) : 0;
+        ssize_t wrote = pl_stream_write_now(stream, now, gather(now, parts, n, skip));
+        int rc = wrote < 0 ? pl_stream_write_failed(stream, call) : 0;
         if (rc < 0)
             return rc;
         if (wrote > 0) {
@@ -117,12 +120,6 @@ static int write_parts(plait_stream *stream, const struct iovec *parts, int n, s
     return 0;
 }
 
-static void leave(plait_stream *stream, struct pl_call *call)
-{
-    if (pl_io_leave(&stream->io, call))
-        pl_stream_delete(stream);
-}
-
 int plait_writev(plait_stream *stream, const struct iovec *parts, int n, size_t *done,
                  int64_t timeout)
 {
@@ -130,10 +127,10 @@ int plait_writev(plait_stream *stream, const struct iovec *parts, int n, size_t 
     size_t wrote = 0;
     int rc = !stream || n < 0 || (!parts && n > 0)
                  ? PLAIT_EINVAL
-                 : pl_io_enter(&stream->io, PL_WRITING, &call, timeout);
+                 : pl_stream_enter(stream, PL_WRITING, &call, timeout);
     if (rc == 0) {
         rc = write_parts(stream, parts, n, &wrote, &call);
-        leave(stream, &call);
+        pl_stream_leave(stream, &call);
     }
     if (done)
         *done = wrote;
@@ -151,24 +148,33 @@ int plait_write(plait_stream *stream, const void *bytes, size_t size, size_t *do
     return plait_writev(stream, &part, 1, done, timeout);
 }
 
+/* Only what wants words of a transport waits. */
+static int say_eof(plait_stream *stream, const plait_transport *transport, struct pl_call *call)
+{
+    struct plait_transfer transfer = {.stream = stream, .call = call};
+    if (transport)
+        return transport->write_eof ? transport->write_eof(stream->self, &transfer) : PLAIT_ENOTSUP;
+    if (!stream->io.is_socket)
+        return PLAIT_ENOTSUP;
+    if (pl_load_relaxed(
+            &stream
+                 ->half_closed)) /* the peer may have closed its half since: nothing is connected any more */
+        return 0;
+    pl_store_relaxed(&stream->half_closed, 1u);
+    return shutdown(stream->io.fd, SHUT_WR) < 0 ? pl_stream_failed(stream, errno) : 0;
+}
+
 int plait_write_eof(plait_stream *stream)
 {
     if (!stream)
         return PLAIT_EINVAL;
     struct pl_call call;
-    int rc = pl_io_enter(&stream->io, PL_WRITING, &call, PLAIT_NOWAIT);
+    const plait_transport *transport = pl_stream_transport(stream);
+    int rc = pl_stream_enter(stream, PL_WRITING, &call, transport ? PLAIT_FOREVER : PLAIT_NOWAIT);
     if (rc < 0)
         return rc;
-    bool again = pl_load_relaxed(&stream->half_closed);
-    if (stream->io.is_socket)
-        pl_store_relaxed(&stream->half_closed, 1u);
-    if (again) /* the peer may have closed its half meanwhile, and then nothing is connected any more */
-        rc = 0;
-    else if (!stream->io.is_socket)
-        rc = PLAIT_ENOTSUP;
-    else if (shutdown(stream->io.fd, SHUT_WR) < 0)
-        rc = pl_stream_failed(stream, errno);
-    leave(stream, &call);
+    rc = say_eof(stream, transport, &call);
+    pl_stream_leave(stream, &call);
     return rc;
 }
 
@@ -208,7 +214,7 @@ static bool cannot_send(int error)
 static int send_pieces(plait_stream *stream, int file, off_t offset, uint64_t count, uint64_t *done,
                        struct pl_call *call)
 {
-    bool copies = false;
+    bool copies = pl_stream_transport(stream);
     uint64_t left = count ? count : UINT64_MAX;
     while (left > 0) {
         size_t n = left < PIECE ? (size_t)left : PIECE;
@@ -221,7 +227,7 @@ static int send_pieces(plait_stream *stream, int file, off_t offset, uint64_t co
             n = sent > 0 ? (size_t)sent : 0;
             copies = sent < 0 && cannot_send(errno);
             if (sent < 0 && !copies)
-                rc = after_failure(stream, call);
+                rc = pl_stream_write_failed(stream, call);
             if (sent < 0 && rc == 0)
                 continue;
         }
@@ -242,10 +248,10 @@ int plait_sendfile(plait_stream *stream, int file, int64_t offset, uint64_t coun
     uint64_t sent = 0;
     int rc = !stream || file < 0 || offset < 0
                  ? PLAIT_EINVAL
-                 : pl_io_enter(&stream->io, PL_WRITING, &call, timeout);
+                 : pl_stream_enter(stream, PL_WRITING, &call, timeout);
     if (rc == 0) {
         rc = send_pieces(stream, file, offset, count, &sent, &call);
-        leave(stream, &call);
+        pl_stream_leave(stream, &call);
     }
     if (done)
         *done = sent;
