@@ -48,8 +48,9 @@ int pl_task_set_name(const char *name)
     char *copy = copy_name(name);
     if (!copy)
         return PLAIT_ENOMEM;
-    free(self->name);
-    self->name = copy;
+    char *old = self->name;
+    self->name = copy; /* first: signal handlers read it */
+    free(old);
     if (self->slot)
         pl_name_set(self->slot, name);
     return 0;
