@@ -323,8 +323,12 @@ static void describe(struct pl_watched *note, bool answered)
 static void report(struct pl_watched *note, bool answered)
 {
     static struct pl_text text; /* the watchdog's */
-    if (answered && !question.still)
+    if (answered &&
+        !question.still) { /* it is over, or has not begun: the loop is still preparing it */
+        note->asked = false;
+        note->since = plait_now();
         return;
+    }
     describe(note, answered);
     int others = dog.due_others - !(answered && question.is_root);
     text.length = 0;
