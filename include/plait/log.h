@@ -1,6 +1,7 @@
 /* Where plait's reports go: the few things it says without being asked.
  *
- * There are reports of deadlocks (deadlock.h) and of lock orders that may deadlock (PLAIT_LOCKDEP). Each is
+ * There are reports of deadlocks (deadlock.h), of lock orders that may deadlock (PLAIT_LOCKDEP), and of tasks that let no
+ * others run (PLAIT_SLOW_TASK, task.h). Each is
  * a few lines of text that begin with "plait: ". Unless the program says otherwise they are
  * written to standard error, each in one piece.
  *
@@ -17,7 +18,7 @@
 PLAIT_BEGIN_DECLS
 
 /* Gets each report. `text` ends with a newline and is gone after the call. Runs in the worker that
- * found out, inside the call in which it waits. It may take locks, but none that a worker it is told of
+ * found out, inside the call in which it waits; reports of slow tasks come from a helper thread. It may take locks, but none that a worker it is told of
  * may hold; it may not wait for conditions, and must return (no longjmp, no exception). What is
  * found while it runs, in its own waits, goes to standard error. */
 typedef void plait_log_function(const char *text, void *arg);

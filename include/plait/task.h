@@ -22,7 +22,7 @@
  * The loop: a thread that has tasks runs them whenever it waits itself in a plait call; there is nothing to
  * create. plait_run is for a thread that wants nothing else. Calls that block outside plait (read, sleep, a pthread
  * mutex) stop all tasks of the thread: use plait's streams, plait_wait_fd for other libraries,
- * plait_to_thread for what can only block.
+ * plait_to_thread for what can only block. PLAIT_SLOW_TASK=100 in the environment finds those calls.
  *
  * Order: tasks that are ready run first come first served, and each pass over them is followed by a look at
  * timers, descriptors and other threads.
@@ -98,6 +98,21 @@ PLAIT_API int plait_task_list(plait_task_info *array, int most);
  * Returns: 0; -errno of write. Blocks: as write does. Who: any thread or task; not signal handlers.
  * Python: python -m asyncio pstree, asyncio.print_call_graph(). */
 PLAIT_API int plait_task_print_tree(int fd);
+
+/* --- tasks that do not let others run --- */
+
+/* Has the process look out for tasks that run longer than `limit` ns without waiting in a plait call, be it that they
+ * compute or that they block outside plait: each is reported (log.h) by name with the functions it is in, and once more when it
+ * lets others run. Told are all that take one and a half times the limit or longer, and none that take less than the limit. A thread's
+ * own flow counts as a task while the thread has others. 0: no more, the default. PLAIT_SLOW_TASK=100 in the environment means 100 ms
+ * from the start. While nobody looks out it costs nothing; the turns of tasks cost the same either way.
+ * Limits: the report is made by a helper thread, which asks the slow one by a signal: the highest real-time signal that has
+ *   no handler when this is first used. Calls that a signal ends even with SA_RESTART (nanosleep, poll; see signal(7)) return
+ *   EINTR, once per report. A thread that blocks the signal is reported without the functions. Less than 1 ms counts as 1 ms.
+ * Returns: 0, PLAIT_EINVAL (negative), PLAIT_EOVERFLOW, PLAIT_EAGAIN (no helper thread). Never blocks. Who: any thread or task;
+ *   not signal handlers; forked children inherit it.
+ * Python: loop.slow_callback_duration with loop.set_debug(True). */
+PLAIT_API int plait_slow_task_limit(int64_t limit);
 
 PLAIT_END_DECLS
 #endif

@@ -89,6 +89,14 @@ void pl_loops_unlock(void)
     pthread_mutex_unlock(&loops_lock);
 }
 
+void pl_loops_each(void (*look)(struct pl_loop *loop, void *arg), void *arg)
+{
+    pthread_mutex_lock(&loops_lock);
+    for (struct pl_loop *loop = loops; loop; loop = loop->next_loop)
+        look(loop, arg);
+    pthread_mutex_unlock(&loops_lock);
+}
+
 static void list_loop(struct pl_loop *loop)
 {
     pthread_mutex_lock(&loops_lock);
@@ -157,6 +165,7 @@ static int make_loop(struct pl_loop **ret)
     pl_self.task = &loop->root;
     pl_self.parker = &loop->parker;
     pl_store_relaxed(&pl_self.thread->runs_tasks, 1u);
+    pl_watch_begin();
     *ret = loop;
     return 0;
 }
@@ -248,7 +257,7 @@ void pl_task_admit(struct pl_task *task)
     struct pl_loop *loop = task->loop;
     if (!task->counted) {
         task->counted = true;
-        loop->live++;
+        pl_store_relaxed(&loop->live, loop->live + 1);
         loop->live_daemons += task->daemon;
     }
     if (task->timer.when == 0 || pl_task_is_asked(task))
@@ -307,8 +316,11 @@ static void look_around(struct pl_loop *loop)
     fire_timers(loop);
 }
 
+/* A turn is counted, though it is nobody's: what ran before has ended its own (watch.c). */
 static void sleep_until_ready(struct pl_loop *loop)
 {
+    pl_store_relaxed(&loop->idle, 1u);
+    pl_store_relaxed(&loop->turns, loop->turns + 1);
     while (loop->ready.n == 0) {
         const struct pl_timer *first = pl_timers_first(&loop->timers);
         /* A:loop.asleep, pairs with pl_task_post. */
@@ -324,6 +336,7 @@ static void sleep_until_ready(struct pl_loop *loop)
         fire_timers(loop);
     }
     loop->looked_at = pl_ticks();
+    pl_store_relaxed(&loop->idle, 0u);
 }
 
 static __attribute__((noinline)) void begin_pass(struct pl_loop *loop)
@@ -334,14 +347,14 @@ static __attribute__((noinline)) void begin_pass(struct pl_loop *loop)
         look_around(loop);
     if (loop->ready.n == 0)
         sleep_until_ready(loop);
-    loop->pass_left = loop->ready.n;
+    loop->pass_end = loop->turns + (uint64_t)loop->ready.n;
 }
 
 static inline struct pl_task *next_ready(struct pl_loop *loop)
 {
-    if (__builtin_expect(loop->pass_left == 0, 0))
+    if (__builtin_expect(loop->turns == loop->pass_end, 0))
         begin_pass(loop);
-    loop->pass_left--;
+    pl_store_relaxed(&loop->turns, loop->turns + 1);
     return take_first(&loop->ready);
 }
 
@@ -492,7 +505,7 @@ static void announce_end(struct pl_loop *loop, struct pl_task *task, int status)
     pl_store_relaxed(&task->state, (uint32_t)PL_TASK_ENDED);
     if (task->owns_argument)
         free(task->argument);
-    loop->live--;
+    pl_store_relaxed(&loop->live, loop->live - 1);
     loop->live_daemons -= task->daemon;
     if (loop->root_waits)
         pl_task_ready(&loop->root);

@@ -89,23 +89,27 @@ struct pl_task_queue {
 };
 
 struct pl_watch_table; /* poller.c */
+struct pl_watched;     /* watch.c */
 
 /* A thread's loop. The thread's own flow is one of its tasks, `root`. */
 struct pl_loop {
     struct pl_parker parker; /* first: the loop is found by it */
     struct pl_task_queue ready;
-    int pass_left;        /* of those that were ready when this pass began */
-    uint64_t looked_at;   /* pl_ticks() when descriptors were last asked */
-    int *errno_at;        /* the thread's errno: each task keeps its own over its waits */
+    uint64_t turns;     /* given to tasks so far; atomic for the watchdog (watch.c) */
+    uint64_t pass_end;  /* `turns` when all have had theirs that were ready when this pass began */
+    uint64_t looked_at; /* pl_ticks() when descriptors were last asked */
+    int *errno_at;      /* the thread's errno: each task keeps its own over its waits */
     struct pl_task *dead; /* it has just left its stack */
     struct pl_task *free_records;
     struct pl_timers timers;
     struct pl_stacks stacks;
-    struct pl_task *known;  /* those with a slot */
-    int live, live_daemons; /* tasks that have not ended, besides the root; of these daemons */
-    bool in_run;            /* plait_run is on the root's stack */
-    bool root_waits;        /* the root waits for the others to end */
-    uint32_t host;          /* the thread's slot */
+    struct pl_task *known; /* those with a slot */
+    int live,
+        live_daemons; /* tasks that have not ended, besides the root (atomic for the watchdog); of these daemons */
+    uint32_t idle;   /* atomic: 1: nobody is ready, the thread sleeps or is about to */
+    bool in_run;     /* plait_run is on the root's stack */
+    bool root_waits; /* the root waits for the others to end */
+    uint32_t host;   /* the thread's slot */
     struct pl_slot *thread;
 
     int epoll, doorbell; /* descriptors; -1: none */
@@ -114,7 +118,8 @@ struct pl_loop {
     bool watches_proxies; /* their descriptor is in `epoll` */
     uint64_t serial;      /* which loop of the process's; never used again */
 
-    struct pl_loop *next_loop; /* the list of all; under its lock */
+    struct pl_loop *next_loop;  /* the list of all; under its lock */
+    struct pl_watched *watched; /* what the watchdog has noted; under the same lock */
 
     struct pl_task root;
 
@@ -184,6 +189,8 @@ extern uint32_t pl_task_ends; /* ends of watched tasks in this process. Atomic *
 /* Finds the loop of a thread of this process and keeps it there until pl_loops_unlock. */
 struct pl_loop *pl_loops_lock(uint32_t host);
 void pl_loops_unlock(void);
+/* Calls look(loop, arg) for each loop of the process, under that lock. */
+void pl_loops_each(void (*look)(struct pl_loop *loop, void *arg), void *arg);
 
 /* --- start.c --- */
 
@@ -206,6 +213,11 @@ void pl_poller_ring(const struct pl_loop *loop);
 uint32_t pl_poller_events_of(struct pl_parker *parker, int fd, const struct pl_fd_watch *watch);
 int pl_poller_wait_fd(struct pl_parker *parker, int fd, uint32_t events, struct pl_wait *wait,
                       struct pl_fd_watch *watch);
+
+/* --- watch.c --- */
+
+/* A loop has been made: it is watched, if the program wants that. */
+void pl_watch_begin(void);
 
 /* --- parker.c --- */
 
