@@ -39,7 +39,7 @@ bool pl_uring_cancel(struct pl_uring *ring, uint64_t name);
  * ring is of no use any more. */
 int pl_uring_enter(struct pl_uring *ring);
 
-/* Whether the kernel holds results back until the next enter. */
+/* Whether the kernel holds results back until the next enter; true also for no reason, for as long as there are none. */
 bool pl_uring_holds_back(const struct pl_uring *ring);
 
 /* Takes the oldest result. False: there is none. */

@@ -144,14 +144,18 @@ static void give_up_ring(struct pl_proxies *p)
     }
 }
 
-static void take_what_is_there(struct pl_proxies *p)
+/* False: there was nothing. */
+static bool take_what_is_there(struct pl_proxies *p)
 {
     struct pl_uring_result r;
+    bool any = false;
     while (pl_uring_take(&p->ring, &r)) {
+        any = true;
         if (r.rc != 0 && r.rc != -EAGAIN && r.rc != -ECANCELED)
             p->ring_is_bad = true; /* ears may do better */
         leave_ring(p, named(r.name), r.rc == 0);
     }
+    return any;
 }
 
 /* Submits what is written. False: the ring was given up. */
@@ -165,14 +169,17 @@ static bool enter_ring(struct pl_proxies *p)
     return rc == 0;
 }
 
-/* Takes all results there are. The kernel hands out a few at a time. */
+/* Takes all results there are. The kernel hands out a few at a time. It may say that it holds some back when it
+ * does not: a waker adds its result and then sets the flag, and if we have taken the result in between, the flag
+ * stays. So an enter that brings nothing is the last; what is added later rings the bell. */
 static void take_results(struct pl_proxies *p)
 {
+    bool entered = false;
     while (p->has_ring) {
-        take_what_is_there(p);
-        if (!pl_uring_holds_back(&p->ring))
+        bool any = take_what_is_there(p);
+        if (!pl_uring_holds_back(&p->ring) || (entered && !any))
             return;
-        enter_ring(p);
+        entered = enter_ring(p);
     }
 }
 
