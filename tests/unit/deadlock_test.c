@@ -335,7 +335,7 @@ static void of_two_that_join_each_other_one_fails(void **state)
     (void)state;
     FOR_EACH_SETTING(s)
     {
-        if (!s->shared)
+        if (!s->shared || (t_has_tasks(s) && t_has_processes(s))) /* no other process joins a task */
             continue;
         begin(NULL);
         couple = plait_alloc(sizeof *couple);
@@ -345,8 +345,9 @@ static void of_two_that_join_each_other_one_fails(void **state)
         int failed = -1;
         UNTIL((failed = SEEN(couple->rc[0]) ? 0 : SEEN(couple->rc[1]) ? 1 : -1) >= 0);
         CHECK_RC(couple->rc[failed], PLAIT_EDEADLK);
-        CHECK_EQ(SEEN(reports->n), 1);
-        CHECK(strstr(reports->last, "the end of a worker"));
+        /* Of two tasks of one thread the second is refused without a wait, as one that joins itself. */
+        CHECK_EQ(SEEN(reports->n), s->kinds[0] != PLAIT_TASK || s->kinds[1] != PLAIT_TASK);
+        CHECK(!SEEN(reports->n) || strstr(reports->last, "the end of a worker"));
         CHECK_EQ(t_join_one(couple->workers[!failed]),
                  0); /* which has joined the one that failed */
         plait_free(couple);
