@@ -512,6 +512,7 @@ static int acquire_again_and_again(void *arg)
         acquire_held(&b->lock);
         b->inside++;
         CHECK_RC(plait_lock_release(&b->lock), 0);
+        t_give_way();
     }
     return 0;
 }
