@@ -528,7 +528,8 @@ static void tell_minders(struct pl_loop *loop, uint32_t id)
         if (pl_load_relaxed(&task->slot->waits_kind) &&
             pl_load_relaxed(&task->slot->waits_holder) == id)
             pl_task_ready(task);
-    if (pl_load_relaxed(&loop->thread->waits_kind) && pl_load_relaxed(&loop->thread->waits_holder) == id)
+    if (pl_load_relaxed(&loop->thread->waits_kind) &&
+        pl_load_relaxed(&loop->thread->waits_holder) == id)
         pl_task_ready(&loop->root);
 }
 

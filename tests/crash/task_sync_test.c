@@ -26,10 +26,10 @@ struct world {
     plait_condition changed;
     plait_barrier barrier;
     plait_once once;
-    int turn;              /* under the condition's lock */
-    int told, died_with;   /* of deaths; of these, with something in hand */
-    int value_at_death;    /* of the semaphore */
-    uint32_t left, right;  /* equal while nobody is inside */
+    int turn;             /* under the condition's lock */
+    int told, died_with;  /* of deaths; of these, with something in hand */
+    int value_at_death;   /* of the semaphore */
+    uint32_t left, right; /* equal while nobody is inside */
 };
 
 /* --- running as tasks --- */
@@ -360,7 +360,10 @@ static void is_once_running(void *world, int who)
 /* --- scenarios --- */
 
 #define TASKS .world_size = sizeof(struct world), .stride = 3
-#define BESIDE(function) {.threads = 2, .processes = 2, .run = function}
+#define BESIDE(function)                                                                           \
+    {                                                                                              \
+        .threads = 2, .processes = 2, .run = function                                              \
+    }
 
 static const struct steps_scenario lock = {.name = "tasks: a lock",
                                            TASKS,
@@ -385,10 +388,8 @@ static const struct steps_scenario rlock = {.name = "tasks: an rlock",
                                             .behind = BESIDE(survivor_uses_rlock),
                                             .check = told_exactly_if_held};
 
-static const struct steps_scenario rwlock = {.name = "tasks: an rwlock",
-                                             TASKS,
-                                             .act = two_use_rwlock,
-                                             .behind = BESIDE(survivor_writes)};
+static const struct steps_scenario rwlock = {
+    .name = "tasks: an rwlock", TASKS, .act = two_use_rwlock, .behind = BESIDE(survivor_writes)};
 
 static const struct steps_scenario semaphore = {.name = "tasks: a semaphore",
                                                 TASKS,
@@ -403,14 +404,14 @@ static const struct steps_scenario condition = {.name = "tasks: a condition",
                                                 .act = two_take_turns,
                                                 .behind = BESIDE(survivor_takes_turns)};
 
-static const struct steps_scenario barrier = {.name = "tasks: a barrier",
-                                              TASKS,
-                                              .setup = make_barrier,
-                                              .ahead = {.threads = 1, .processes = 1, .sleep_in = 0,
-                                                        .run = survivor_meets},
-                                              .act = two_meet,
-                                              .last_look = are_in_barrier,
-                                              .aftermath = abort_if_nobody_was};
+static const struct steps_scenario barrier = {
+    .name = "tasks: a barrier",
+    TASKS,
+    .setup = make_barrier,
+    .ahead = {.threads = 1, .processes = 1, .sleep_in = 0, .run = survivor_meets},
+    .act = two_meet,
+    .last_look = are_in_barrier,
+    .aftermath = abort_if_nobody_was};
 
 static const struct steps_scenario once = {.name = "tasks: a once",
                                            TASKS,

@@ -250,16 +250,11 @@ bool t_waits(plait_worker worker, int wait_kind)
 const struct t_setting t_private_threads = PRIVATE_THREADS, t_threads = THREADS,
                        t_processes = PROCESSES, t_mixed = MIXED, t_private_tasks = PRIVATE_TASKS,
                        t_tasks = TASKS, t_tasks_and_processes = TASKS_AND_PROCESSES;
-const struct t_setting t_settings[] = {PRIVATE_THREADS,
-                                       THREADS,
-                                       PROCESSES,
-                                       MIXED,
-                                       PRIVATE_TASKS,
-                                       PRIVATE_TASKS_AND_THREADS,
-                                       TASKS,
-                                       TASKS_AND_THREADS,
-                                       TASKS_AND_PROCESSES,
-                                       {.name = NULL}};
+const struct t_setting t_settings[] = {
+    PRIVATE_THREADS, THREADS,           PROCESSES,
+    MIXED,           PRIVATE_TASKS,     PRIVATE_TASKS_AND_THREADS,
+    TASKS,           TASKS_AND_THREADS, TASKS_AND_PROCESSES,
+    {.name = NULL}};
 
 const struct t_setting *t_begin(const struct t_setting *setting)
 {
