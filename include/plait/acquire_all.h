@@ -44,7 +44,7 @@ PLAIT_BEGIN_DECLS
  *   plait_lock_blame of each says who, and PLAIT_ESRCH of those that are whole), PLAIT_ETIMEDOUT,
  *   PLAIT_ECANCELED, PLAIT_EINVAL (NULL, n < 1, the same lock twice, timeout below -1), and the other
  *   errors of plait_lock_acquire. Negative: none is held, whatever was taken is released.
- * Blocks: yes, cancellable. Who: threads, processes; not signal handlers; after fork, yes.
+ * Blocks: yes, cancellable. Who: threads, processes, tasks; not signal handlers; after fork, yes.
  * Ordering: what earlier holders of each wrote is visible. Python: none. */
 PLAIT_API int plait_acquire_all(plait_lock *const *locks, int n, int64_t timeout);
 
@@ -52,7 +52,7 @@ PLAIT_API int plait_acquire_all(plait_lock *const *locks, int n, int64_t timeout
  * Requires: different locks, all held.
  * Returns: 0; PLAIT_EPERM (one of them is free), PLAIT_EINVAL (NULL, n < 1, the same lock twice): nothing is
  *   changed then.
- * Blocks: no. Who: threads, processes; not signal handlers; after fork, yes.
+ * Blocks: no. Who: threads, processes, tasks; not signal handlers; after fork, yes.
  * Ordering: what was written before is visible to the next holders. Python: none. */
 PLAIT_API int plait_release_all(plait_lock *const *locks, int n);
 

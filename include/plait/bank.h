@@ -82,7 +82,7 @@ PLAIT_API int plait_bank_init(plait_bank *bank, const int *totals, int kinds);
  *   left), PLAIT_EWORKERS (PLAIT_BANK_CLAIMANTS others have), PLAIT_EINVAL (NULL, negative, no bank), PLAIT_EPRIVATE
  *   (memory shared with other processes, but not the arena's), and as registering may fail:
  *   PLAIT_EARENA, PLAIT_ENOMEM, PLAIT_EWORKERS. Negative: nothing is changed.
- * Blocks: only while others are in the middle of a call. Who: threads, processes, each for itself;
+ * Blocks: only while others are in the middle of a call. Who: threads, processes, tasks, each for itself;
  *   not signal handlers; after fork, yes: the child has declared nothing. */
 PLAIT_API int plait_bank_declare(plait_bank *bank, const int *claims);
 
@@ -91,25 +91,25 @@ PLAIT_API int plait_bank_declare(plait_bank *bank, const int *claims);
  * Returns: 0, PLAIT_ETIMEDOUT, PLAIT_ECANCELED; PLAIT_EPERM (it has not declared), PLAIT_EOVERFLOW (more
  *   than is left of its claim; timeout too large), PLAIT_EINVAL (NULL, negative, timeout below -1, no
  *   bank), PLAIT_EPRIVATE. Negative: nothing was taken.
- * Blocks: yes, cancellable. Who: threads, processes; not signal handlers.
+ * Blocks: yes, cancellable. Who: threads, processes, tasks; not signal handlers.
  * Ordering: what those who gave it back wrote before is visible. */
 PLAIT_API int plait_bank_acquire(plait_bank *bank, const int *want, int64_t timeout);
 
 /* Gives back give[k] of each kind and lets those go on who can be served now.
  * Returns: 0; PLAIT_EOVERFLOW (more than it holds), PLAIT_EPERM (it has not declared), PLAIT_EINVAL,
  *   PLAIT_EPRIVATE. Negative: nothing is changed.
- * Blocks: only while others are in the middle of a call. Who: threads, processes, for themselves; not
+ * Blocks: only while others are in the middle of a call. Who: threads, processes, tasks, for themselves; not
  *   signal handlers. Ordering: what was written before is visible to those who are lent it. */
 PLAIT_API int plait_bank_release(plait_bank *bank, const int *give);
 
 /* Gives back all that the calling worker holds, and its claim.
  * Returns: 0; PLAIT_EPERM (it has not declared), PLAIT_EINVAL, PLAIT_EPRIVATE. Blocks: as
- *   plait_bank_release. Who: threads, processes, for themselves; not signal handlers. */
+ *   plait_bank_release. Who: threads, processes, tasks, for themselves; not signal handlers. */
 PLAIT_API int plait_bank_leave(plait_bank *bank);
 
 /* Fills ret[k] with what nobody holds; true of a moment past, and more than may be lent. Anyone may ask.
  * Returns: 0; PLAIT_EINVAL, PLAIT_EPRIVATE, or as registering may fail. Blocks: as
- *   plait_bank_release. Who: threads, processes; not signal handlers. */
+ *   plait_bank_release. Who: threads, processes, tasks; not signal handlers. */
 PLAIT_API int plait_bank_available(plait_bank *bank, int *ret);
 
 PLAIT_END_DECLS

@@ -82,13 +82,13 @@ PLAIT_API int plait_barrier_init(plait_barrier *barrier, int parties,
  *   PLAIT_EINVAL (NULL, all zero, timeout below -1), PLAIT_EOVERFLOW, PLAIT_EPRIVATE (see Limits), and
  *   as registering may fail: PLAIT_EARENA, PLAIT_ENOMEM, PLAIT_EWORKERS.
  *   With PLAIT_NOWAIT all but the last break it, as in Python.
- * Blocks: yes, cancellable (not while it runs the action). Who: threads, processes; not signal handlers;
+ * Blocks: yes, cancellable (not while it runs the action). Who: threads, processes, tasks; not signal handlers;
  * after fork, yes. Ordering: what all the others wrote before they came, and what the action wrote, is
  * visible. Python: wait(timeout), where None means the default timeout, as PLAIT_FOREVER here. */
 PLAIT_API int plait_barrier_wait(plait_barrier *barrier, int64_t timeout);
 
 /* Breaks the barrier, until it is reset; does nothing if it is broken.
- * Returns: 0, PLAIT_EINVAL (NULL, all zero). Blocks: no. Who: threads, processes; not signal handlers;
+ * Returns: 0, PLAIT_EINVAL (NULL, all zero). Blocks: no. Who: threads, processes, tasks; not signal handlers;
  * after fork, yes. Python: abort(). */
 PLAIT_API int plait_barrier_abort(plait_barrier *barrier);
 

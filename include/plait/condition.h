@@ -76,7 +76,7 @@ PLAIT_API plait_lock *plait_condition_lock(plait_condition *condition);
  *   PLAIT_ETIMEDOUT, PLAIT_ECANCELED, PLAIT_EPERM (lock not held by the caller: nothing happened),
  *   PLAIT_EINVAL (NULL, timeout below -1), PLAIT_EOVERFLOW; PLAIT_EPRIVATE (in shared memory that is
  *   not the arena's, as far as detected; the lock may then not be held).
- * Blocks: yes, cancellable. Who: threads, processes; not signal handlers; after fork, yes.
+ * Blocks: yes, cancellable. Who: threads, processes, tasks; not signal handlers; after fork, yes.
  * Python: wait(timeout). */
 PLAIT_API int plait_condition_wait(plait_condition *condition, int64_t timeout);
 
@@ -90,7 +90,7 @@ PLAIT_API int plait_condition_wait_for(plait_condition *condition, bool (*predic
  * Requires: the caller holds the lock.
  * Returns: how many were woken, PLAIT_EPERM (lock not held by the caller), PLAIT_EINVAL (NULL),
  *   PLAIT_EPRIVATE (as wait).
- * Blocks: no. Who: threads, processes; not signal handlers; after fork, yes. Python: notify(n). */
+ * Blocks: no. Who: threads, processes, tasks; not signal handlers; after fork, yes. Python: notify(n). */
 PLAIT_API int plait_condition_notify(plait_condition *condition, int n);
 PLAIT_API int plait_condition_notify_all(plait_condition *condition);
 

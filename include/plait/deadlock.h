@@ -50,7 +50,7 @@ enum plait_deadlock_policy {
  * Returns: 0, PLAIT_EINVAL (no such policy; negative time but for PLAIT_FOREVER, which is as
  *   PLAIT_DEADLOCK_IGNORE), PLAIT_EOVERFLOW (time too large), and as registering may fail:
  *   PLAIT_EARENA, PLAIT_ENOMEM, PLAIT_EWORKERS.
- * Blocks: no. Who: threads, processes; not signal handlers; after fork, yes. */
+ * Blocks: no. Who: threads, processes, tasks; not signal handlers; after fork, yes. */
 PLAIT_API int plait_deadlock_policy(enum plait_deadlock_policy policy, int64_t after);
 
 PLAIT_END_DECLS

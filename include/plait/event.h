@@ -32,7 +32,7 @@ typedef struct plait_event {
 PLAIT_API int plait_event_init(plait_event *event);
 
 /* Sets the flag and wakes all who wait; setting a set event does nothing.
- * Returns: 0, PLAIT_EINVAL (NULL). Blocks: no. Who: threads, processes; not signal handlers; after
+ * Returns: 0, PLAIT_EINVAL (NULL). Blocks: no. Who: threads, processes, tasks; not signal handlers; after
  * fork, yes. Ordering: what was written before is visible to those who return. Python: set(). */
 PLAIT_API int plait_event_set(plait_event *event);
 
@@ -46,7 +46,7 @@ PLAIT_API int plait_event_is_set(const plait_event *event);
 /* Waits until the event is set.
  * Returns: 0, PLAIT_ETIMEDOUT, PLAIT_ECANCELED, PLAIT_EINVAL (NULL, timeout below -1),
  *   PLAIT_EOVERFLOW, and as registering may fail: PLAIT_EARENA, PLAIT_ENOMEM, PLAIT_EWORKERS.
- * Blocks: yes, cancellable. Who: threads, processes; not signal handlers; after fork, yes.
+ * Blocks: yes, cancellable. Who: threads, processes, tasks; not signal handlers; after fork, yes.
  * Python: wait(timeout). */
 PLAIT_API int plait_event_wait(plait_event *event, int64_t timeout);
 

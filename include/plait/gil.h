@@ -55,7 +55,7 @@ PLAIT_API int plait_gil_init(plait_gil *gil, int64_t interval);
 /* Takes it, first come, first served. After each interval in which it was not handed on, asks the holder to
  * yield.
  * Returns: as plait_lock_acquire; PLAIT_EDEADLK also if the caller holds it.
- * Blocks: yes, cancellable. Who: threads, processes; not signal handlers; after fork, yes.
+ * Blocks: yes, cancellable. Who: threads, processes, tasks; not signal handlers; after fork, yes.
  * Ordering: what earlier holders wrote is visible. Python: PyGILState_Ensure(). */
 PLAIT_API int plait_gil_acquire(plait_gil *gil, int64_t timeout);
 

@@ -37,7 +37,7 @@ PLAIT_API int plait_latch_init(plait_latch *latch, int count);
 
 /* Counts down by n; at 0 all who wait go on.
  * Returns: 0; PLAIT_EOVERFLOW (below 0: nothing is changed), PLAIT_EINVAL (NULL, n < 1).
- * Blocks: no. Who: threads, processes; not signal handlers; after fork, yes. Ordering: what was written
+ * Blocks: no. Who: threads, processes, tasks; not signal handlers; after fork, yes. Ordering: what was written
  * before is visible to those who see 0. C++: count_down(n). Java: countDown(), which ignores too much. */
 PLAIT_API int plait_latch_count_down(plait_latch *latch, int n);
 
@@ -45,7 +45,7 @@ PLAIT_API int plait_latch_count_down(plait_latch *latch, int n);
  * Returns: 0, PLAIT_ETIMEDOUT, PLAIT_ECANCELED, PLAIT_EINVAL (NULL, timeout below -1),
  *   PLAIT_EOVERFLOW (timeout too large), and as registering may fail: PLAIT_EARENA, PLAIT_ENOMEM,
  *   PLAIT_EWORKERS.
- * Blocks: yes, cancellable. Who: threads, processes; not signal handlers; after fork, yes.
+ * Blocks: yes, cancellable. Who: threads, processes, tasks; not signal handlers; after fork, yes.
  * Ordering: what all wrote before they counted down is visible. C++: wait(). Java: await(). */
 PLAIT_API int plait_latch_wait(plait_latch *latch, int64_t timeout);
 

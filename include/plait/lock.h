@@ -65,14 +65,14 @@ PLAIT_API int plait_lock_init(plait_lock *lock, const plait_lock_options *option
  *   PLAIT_ECANCELED, PLAIT_EINVAL (NULL, timeout below -1), PLAIT_EOVERFLOW (timeout too large),
  *   PLAIT_EPRIVATE (see Limits), PLAIT_EDEADLK (if plait_deadlock_policy says so), and as registering may fail: PLAIT_EARENA, PLAIT_ENOMEM,
  *   PLAIT_EWORKERS. Negative: not held.
- * Blocks: yes, cancellable. Who: threads, processes; not signal handlers; after fork, yes.
+ * Blocks: yes, cancellable. Who: threads, processes, tasks; not signal handlers; after fork, yes.
  * Ordering: what earlier holders wrote is visible.
  * Python: Lock.acquire(blocking, timeout). */
 PLAIT_API int plait_lock_acquire(plait_lock *lock, int64_t timeout);
 
 /* Lets the lock go and wakes one waiter. Any worker may do it, not only the one that acquired it.
  * Returns: 0; PLAIT_EPERM (it is free: nothing is changed), PLAIT_EINVAL (NULL).
- * Blocks: no. Who: threads, processes; not signal handlers; after fork, yes.
+ * Blocks: no. Who: threads, processes, tasks; not signal handlers; after fork, yes.
  * Ordering: what was written before is visible to the next holder. Python: Lock.release(). */
 PLAIT_API int plait_lock_release(plait_lock *lock);
 

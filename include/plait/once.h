@@ -54,7 +54,7 @@ PLAIT_API int plait_once_init(plait_once *once);
  *   PLAIT_EDEADLK (called in its own function, or for a waiter as the lock's), PLAIT_EINVAL (NULL),
  *   PLAIT_EPRIVATE (see Limits), PLAIT_ECHILD (to a child that the function forked: its parent does it),
  *   and as registering may fail: PLAIT_EARENA, PLAIT_ENOMEM, PLAIT_EWORKERS.
- * Blocks: yes, cancellable; fn itself is not interrupted. Who: threads, processes; not signal handlers;
+ * Blocks: yes, cancellable; fn itself is not interrupted. Who: threads, processes, tasks; not signal handlers;
  * after fork, yes. Ordering: what fn wrote is visible to all who get 0. */
 PLAIT_API int plait_once_call(plait_once *once, plait_once_function *fn, void *arg);
 

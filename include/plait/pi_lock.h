@@ -15,7 +15,7 @@
  *         send(frame);
  *
  * Owned: only the worker that acquired it may release it, and it may not acquire it again while it holds
- * it. For threads and processes at once; in ordinary memory it serves this process, in the arena the family.
+ * it. For threads and processes at once, not for tasks; in ordinary memory it serves this process, in the arena the family.
  * All bytes zero is a free lock. Nothing to destroy.
  *
  * Death: if the holder dies or ends with it, the next one gets it with PLAIT_OWNER_DIED: what it
@@ -54,8 +54,8 @@ PLAIT_API int plait_pi_lock_init(plait_pi_lock *lock);
 /* Takes the lock, waiting until it is free; of several who wait, the one with the highest priority is next.
  * Returns: 0 (held), PLAIT_OWNER_DIED (held; its last holder died), PLAIT_ETIMEDOUT, PLAIT_ECANCELED,
  *   PLAIT_EDEADLK (the caller holds it, or its holder waits for the caller), PLAIT_EINVAL (NULL, timeout
- *   below -1), PLAIT_EOVERFLOW (timeout too large), PLAIT_ENOTSUP (it is held, and the kernel has no
- *   such locks, or holder and caller are in different pid namespaces), PLAIT_EPRIVATE (held by another process, in shared memory that is not the
+ *   below -1), PLAIT_EOVERFLOW (timeout too large), PLAIT_ENOTSUP (the caller is a task, which has no
+ *   priority of its own; or the lock is held, and the kernel has no such locks, or holder and caller are in different pid namespaces), PLAIT_EPRIVATE (held by another process, in shared memory that is not the
  *   arena's), and as registering may fail: PLAIT_EARENA, PLAIT_ENOMEM, PLAIT_EWORKERS. Negative: not held.
  * Blocks: yes, cancellable within 20 ms. Who: threads, processes; not signal handlers; after fork, yes (a private
  *   lock that was held is free in the child, with PLAIT_OWNER_DIED).

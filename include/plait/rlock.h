@@ -43,7 +43,7 @@ PLAIT_API int plait_rlock_init(plait_rlock *rlock, const plait_lock_options *opt
  *   -1), PLAIT_EOVERFLOW (timeout too large; taken 2^32 - 1 times already), PLAIT_EPRIVATE (as
  *   plait_lock_acquire), and as registering may fail: PLAIT_EARENA, PLAIT_ENOMEM, PLAIT_EWORKERS.
  *   Negative: nothing has changed.
- * Blocks: yes, cancellable; not if the caller has it already. Who: threads, processes; not signal handlers;
+ * Blocks: yes, cancellable; not if the caller has it already. Who: threads, processes, tasks; not signal handlers;
  *   after fork, yes.
  * Ordering: what earlier holders wrote is visible. Python: RLock.acquire(blocking, timeout). */
 PLAIT_API int plait_rlock_acquire(plait_rlock *rlock, int64_t timeout);

@@ -80,7 +80,7 @@ PLAIT_API int plait_rwlock_init(plait_rwlock *rw, const plait_rwlock_options *op
  *   timeout below -1), PLAIT_EOVERFLOW (timeout too large), PLAIT_EAGAIN (see Limits), PLAIT_EPRIVATE
  *   (see Limits), and as registering may fail: PLAIT_EARENA, PLAIT_ENOMEM, PLAIT_EWORKERS. Negative:
  *   nothing has changed.
- * Blocks: yes, cancellable. Who: threads, processes; not signal handlers; after fork, yes.
+ * Blocks: yes, cancellable. Who: threads, processes, tasks; not signal handlers; after fork, yes.
  * Ordering: what earlier writers wrote is visible. Python: none. */
 PLAIT_API int plait_rwlock_acquire_read(plait_rwlock *rw, int64_t timeout);
 
@@ -91,7 +91,7 @@ PLAIT_API int plait_rwlock_acquire_read(plait_rwlock *rw, int64_t timeout);
  *   that waits for it: deadlock.h), PLAIT_EINVAL (NULL, timeout
  *   below -1), PLAIT_EOVERFLOW (timeout too large), PLAIT_EPRIVATE (see Limits), and as registering
  *   may fail: PLAIT_EARENA, PLAIT_ENOMEM, PLAIT_EWORKERS. Negative: nothing has changed.
- * Blocks: yes, cancellable. Who: threads, processes; not signal handlers; after fork, yes.
+ * Blocks: yes, cancellable. Who: threads, processes, tasks; not signal handlers; after fork, yes.
  * Ordering: what earlier writers wrote is visible, what earlier readers read is not overtaken.
  * Python: none. */
 PLAIT_API int plait_rwlock_acquire_write(plait_rwlock *rw, int64_t timeout);

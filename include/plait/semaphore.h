@@ -40,13 +40,13 @@ PLAIT_API int plait_semaphore_init(plait_semaphore *semaphore, int value, int bo
  * Returns: 0, PLAIT_ETIMEDOUT, PLAIT_ECANCELED, PLAIT_EINVAL (NULL, timeout below -1),
  *   PLAIT_EOVERFLOW (timeout too large), and as registering may fail: PLAIT_EARENA, PLAIT_ENOMEM,
  *   PLAIT_EWORKERS. Negative: nothing was taken.
- * Blocks: yes, cancellable. Who: threads, processes; not signal handlers; after fork, yes.
+ * Blocks: yes, cancellable. Who: threads, processes, tasks; not signal handlers; after fork, yes.
  * Ordering: what the releaser wrote before is visible. Python: acquire(). */
 PLAIT_API int plait_semaphore_acquire(plait_semaphore *semaphore, int64_t timeout);
 
 /* Gives n permits back and wakes up to n waiters.
  * Returns: 0; PLAIT_EOVERFLOW (past the bound: nothing is changed), PLAIT_EINVAL (NULL, n < 1).
- * Blocks: no. Who: threads, processes; not signal handlers; after fork, yes. Python: release(n). */
+ * Blocks: no. Who: threads, processes, tasks; not signal handlers; after fork, yes. Python: release(n). */
 PLAIT_API int plait_semaphore_release(plait_semaphore *semaphore, int n);
 
 /* Permits free just now, 0 for NULL; true of a moment past. Never blocks. Python: get_value(). */

@@ -37,6 +37,7 @@ struct pl_self {
     uint32_t woke;             /* it has woken a sleeper since its last wait for an answer */
     uint8_t spins_missed;      /* how it went lately with long spins; see park/spin.c */
     uint8_t spins_skip;        /* so many times not to try one again */
+    uint8_t unparks;           /* of shared words; see park.c */
     uint32_t heap[PL_CLASSES]; /* allocator: this worker's current chunk of each class, 0 none */
 };
 

@@ -46,6 +46,8 @@ static bool is_asleep(struct pl_slot *slot, struct roll *roll)
     struct pl_wait_record record;
     if (!pl_slot_is_alive(slot))
         return true;
+    if (pl_load_relaxed(&slot->runs_tasks)) /* they need not be in the registry: who knows */
+        return false;
     if (!pl_wait_read(slot, &record) || record.ends_soon)
         return false;
     if (record.kind == PL_WAIT_FD || record.kind == PL_WAIT_HELPER) /* the world may wake it */

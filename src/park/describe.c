@@ -58,9 +58,12 @@ void pl_text_add(struct pl_text *text, const char *format, ...)
 void pl_text_add_worker(struct pl_text *text, const struct pl_slot *slot)
 {
     char name[PLAIT_NAME_SIZE];
+    static const char *const kinds[] = {
+        [PLAIT_THREAD] = "thread", [PLAIT_PROCESS] = "process", [PLAIT_TASK] = "task"};
     pl_name_get(slot, name);
+    uint32_t kind = pl_slot_kind(slot);
     pl_text_add(text, "%s \"%s\" (pid %d, tid %d)",
-                pl_slot_kind(slot) == PLAIT_PROCESS ? "process" : "thread", name,
+                kind >= PLAIT_THREAD && kind <= PLAIT_TASK ? kinds[kind] : "worker", name,
                 pl_load_relaxed(&slot->pid), pl_load_relaxed(&slot->tid));
 }
 

@@ -136,6 +136,8 @@ static bool watch_worker(struct pl_parked *node, uint32_t id, struct pl_watch *l
         return true;
     if (node->n_watched < (int)(sizeof node->watched / sizeof node->watched[0]))
         node->watched[node->n_watched++] = id;
+    if (node->wait->kind != PL_WAIT_JOIN) /* of that it is told otherwise */
+        pl_slot_mind(slot);
     if (pl_is_dead(id))
         return false;
     if (pl_heart_watch(slot, &beat))
@@ -373,12 +375,25 @@ int pl_park(uint32_t *word, uint32_t seen, struct pl_wait *wait)
     return rc;
 }
 
+/* Tasks wait in the lot for shared words too, where waking them is cheap, and behind their proxies in the kernel's queue,
+ * where all stand in order. Asked first always, the lot would let none of the others have a turn while there
+ * is a task; so now and then the kernel is. */
+static int wake_shared(uint32_t *word, int n)
+{
+    enum { KERNEL_EVERY = 4 };
+    bool kernel_first = ++pl_self.unparks % KERNEL_EVERY == 0;
+    int woken = kernel_first ? pl_futex_wake(word, n, true) : 0;
+    if (woken < n)
+        woken += pl_lot_wake(word, n - woken);
+    if (!kernel_first && woken < n)
+        woken += pl_futex_wake(word, n - woken, true);
+    return woken;
+}
+
 int pl_unpark(uint32_t *word, int n)
 {
     bool shared = pl_arena_holds(word);
-    int woken = pl_lot_wake(word, n); /* tasks wait in the lot for shared words too */
-    if (shared && woken < n)
-        woken += pl_futex_wake(word, n - woken, true);
+    int woken = shared ? wake_shared(word, n) : pl_lot_wake(word, n);
     if (woken > 0)
         pl_self.woke = 1;
     if (shared && pl_self.thread)

@@ -154,7 +154,8 @@ void pl_fd_watch_drop(struct pl_fd_watch *watch);
 /* What it is ready for now: 0 if for nothing. PLAIT_EBADF, PLAIT_ENOMEM. Anyone may ask. */
 int pl_fd_ready(int fd, uint32_t events);
 
-/* Lets up to n sleepers of the word go on, first come first served as far as known; how many. */
+/* Lets up to n sleepers of the word go on, first come first served as far as known; how many. Tasks that wait for a
+ * shared word may be counted twice: as such, and as what the kernel woke in their place. */
 int pl_unpark(uint32_t *word, int n);
 
 /* To announce, before a shared word is changed, that its sleepers will be woken after: should this

@@ -24,6 +24,8 @@ void pl_roster_begin(struct pl_roster *roster)
 void pl_roster_add(struct pl_roster *roster, struct pl_slot *slot)
 {
     int32_t pid = pl_load_relaxed(&slot->pid);
+    if (pl_load_relaxed(&slot->host)) /* a task may end while its process lives on */
+        return;
     if (roster->n == PL_PROCESSES_LISTED || is_listed(roster->pids, roster->n, pid))
         return;
     pl_store_relaxed(&pl_arena->processes[roster->n], pl_slot_id(slot));

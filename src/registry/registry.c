@@ -208,6 +208,7 @@ static void reset(struct pl_slot *slot)
     pl_store_release(&slot->id, (generation << PL_ID_SLOT_BITS & PL_ID_MASK) | index);
     pl_store_relaxed(&slot->parent, pl_self.id ? pl_self.id : pl_self.thread_id);
     pl_store_relaxed(&slot->host, 0u);
+    pl_store_relaxed(&slot->minded, 0u);
     pl_store_relaxed(&slot->runs_tasks, 0u);
     pl_store_relaxed(&slot->asked_tasks, 0u);
     pl_store_relaxed(&slot->tells, 0u);
@@ -376,7 +377,13 @@ int pl_slot_enter_task(struct pl_slot **ret, plait_worker known_as)
     return 0;
 }
 
-void pl_slot_leave_task(struct pl_slot *slot, int status)
+void pl_slot_mind(struct pl_slot *slot)
+{
+    if (pl_load_acquire(&slot->host))
+        pl_exchange_acq_rel(&slot->minded, 1u);
+}
+
+bool pl_slot_leave_task(struct pl_slot *slot, int status)
 {
     drop_places(slot);
     pl_store_relaxed(&slot->status, status);
@@ -384,9 +391,13 @@ void pl_slot_leave_task(struct pl_slot *slot, int status)
     pl_store_relaxed(&slot->ending, (uint32_t)PL_END_RETURNED);
     pl_store_release(&slot->recoverer, PL_RECOVERED);
     uint32_t generation = pl_generation_of(pl_load_relaxed(&slot->life));
-    /* R:slot.ended. Nobody sleeps on this word; but who waits for what the task held watches its thread. */
+    /* R:slot.ended. Nobody sleeps on this word. */
     pl_store_release(&slot->life, life_word(generation, PL_JOINED, 0));
-    pl_heart_tell(slot);
+    /* An exchange here and there: either the sleeper sees the end, or it is seen here. */
+    if (!pl_exchange_acq_rel(&slot->minded, 0u))
+        return false;
+    pl_heart_tell(pl_self.thread);
+    return true;
 }
 
 int pl_self_enter(void)

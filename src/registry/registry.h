@@ -156,6 +156,8 @@ struct pl_slot {
     uint32_t
         runs_tasks; /* of a thread: it has tasks, which may not be in the registry. Atomic; it sets */
     uint64_t known_as;
+    uint32_t
+        minded; /* of a task: somebody sleeps who has to be told of its end. Atomic; sleepers set */
 
     /* The heart; see above. Locked by the worker, marked by the kernel. */
     _Alignas(8) pthread_mutex_t heart;
@@ -304,7 +306,12 @@ bool pl_slot_enter(struct pl_slot *slot, uint64_t meant);
 /* Writes down a task of the calling thread, and its end. The entry goes with the task; it is never joined: whoever
  * waits for a task waits elsewhere. 0, PLAIT_EWORKERS, PLAIT_ENOMEM. */
 int pl_slot_enter_task(struct pl_slot **ret, plait_worker known_as);
-void pl_slot_leave_task(struct pl_slot *slot, int status);
+bool pl_slot_leave_task(struct pl_slot *slot,
+                        int status); /* true: workers of this thread may mind, too */
+
+/* Who is about to sleep until a task does something says so, and looks after that whether it is there still; the heart that
+ * it sleeps on is then told of the task's end. */
+void pl_slot_mind(struct pl_slot *slot);
 
 /* Makes a task look around, if it is parked; of any thread of the process, while the task is certain not to end. Defined by
  * the task layer. */

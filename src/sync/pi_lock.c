@@ -55,6 +55,12 @@ static uint32_t own_tid(void)
     return (uint32_t)pl_load_relaxed(&pl_self.slot->tid);
 }
 
+/* The kernel knows threads only: of two tasks of one it would take each for the other. */
+static bool is_task(void)
+{
+    return pl_self.task && pl_self.slot != pl_self.thread;
+}
+
 static bool is_shared(const plait_pi_lock *lock)
 {
     return pl_arena_holds(lock);
@@ -104,10 +110,10 @@ static bool holds_it(plait_pi_lock *lock, struct pl_slot *slot, uint32_t tid)
     return pl_load_acquire(&slot->pi_moves) != moves;
 }
 
-/* Whether the worker lives and has this thread id. */
+/* Whether the worker lives and has this thread id. Tasks have their thread's, but not such locks. */
 static bool is_thread(struct pl_slot *slot, uint32_t tid)
 {
-    return (uint32_t)pl_load_relaxed(&slot->tid) == tid &&
+    return (uint32_t)pl_load_relaxed(&slot->tid) == tid && !pl_load_acquire(&slot->host) &&
            pl_life_of(pl_load_acquire(&slot->life)) == PL_RUNNING && !pl_heart_is_stopped(slot);
 }
 
@@ -266,7 +272,7 @@ static __attribute__((noinline)) int acquire_prepared(plait_pi_lock *lock, int64
     struct pl_wait wait;
     int rc = lock ? pl_wait_begin(&wait, PL_WAIT_PI_LOCK, timeout) : PLAIT_EINVAL;
     if (rc == 0)
-        rc = pl_self_known();
+        rc = is_task() ? PLAIT_ENOTSUP : pl_self_known();
     return rc < 0 ? rc : acquire_slow(lock, &wait);
 }
 
@@ -277,9 +283,9 @@ static int acquire_unwatched(void *lock, int64_t timeout)
 
 int plait_pi_lock_acquire(plait_pi_lock *lock, int64_t timeout)
 {
-    if (pl_lockdep_is_on() && lock)
+    if (pl_lockdep_is_on() && lock && !is_task())
         return pl_lockdep_acquire(acquire_unwatched, lock, &lock->word_, timeout, PL_SITE());
-    if (!lock || !pl_self.id || timeout < PLAIT_FOREVER || timeout > PLAIT_TIMEOUT_MAX)
+    if (!lock || !pl_self.id || is_task() || timeout < PLAIT_FOREVER || timeout > PLAIT_TIMEOUT_MAX)
         return acquire_prepared(lock, timeout);
     uint32_t free_word = 0;
     begin_move(lock);

@@ -24,11 +24,12 @@ static bool is_known_as(struct pl_slot *slot, plait_worker handle, plait_worker 
            plait_same(pl_worker_of(slot), *ret);
 }
 
-static bool runs_here(plait_worker handle)
+/* Whether its thread is one of another process, and alive. */
+static bool may_run_elsewhere(plait_worker handle)
 {
     uint32_t host = (handle.slot & ~UINT32_C(0x80000000)) >> (31 - PL_ID_SLOT_BITS);
-    return host < pl_load_acquire(&pl_arena->slots_ready) &&
-           pl_load_relaxed(&pl_slot_at(host)->pid) == (int32_t)getpid();
+    return host < pl_load_acquire(&pl_arena->slots_ready) && pl_slot_is_alive(pl_slot_at(host)) &&
+           pl_load_relaxed(&pl_slot_at(host)->pid) != (int32_t)getpid();
 }
 
 /* The registry's handle of a task of another process. 0; PLAIT_ESTALE, PLAIT_EPRIVATE. */
@@ -37,7 +38,7 @@ static int find_elsewhere(plait_worker handle, plait_worker *ret)
     int rc = pl_thread_known();
     if (rc < 0)
         return rc;
-    if (runs_here(handle))
+    if (!may_run_elsewhere(handle))
         return PLAIT_ESTALE;
     uint32_t ready = pl_load_acquire(&pl_arena->slots_ready);
     for (uint32_t i = 1; i < ready; i++) {
@@ -63,11 +64,26 @@ static bool waits_for(struct pl_task *task, const struct pl_task *self)
     return task == self;
 }
 
+/* A task that is in the registry may itself wait for what others hold; so whoever waits for it says so there, and a ring
+ * through both can be found. */
+static int name_in_wait(const struct pl_task *task, struct pl_wait *wait)
+{
+    int rc = pl_self_known();
+    wait->holder = rc == 0 ? pl_load_relaxed(&task->id) : 0;
+    return rc;
+}
+
 static int wait_for_end(struct pl_task *task, struct pl_wait *wait)
 {
     int rc = 0;
-    while (rc == 0 && (pl_load_acquire(&task->life) & PL_TASK_LIVE))
-        rc = pl_park(&task->ended, 0, wait);
+    while (rc == 0 && (pl_load_acquire(&task->life) & PL_TASK_LIVE)) {
+        /* A:task.known, pairs with pl_task_enter. */
+        uint32_t end = pl_load_seq_cst(&task->ended);
+        if (end == PL_TASK_KNOWN)
+            rc = name_in_wait(task, wait);
+        if (rc == 0 && end != PL_TASK_IS_OVER)
+            rc = pl_park(&task->ended, end, wait);
+    }
     return rc;
 }
 
@@ -90,6 +106,11 @@ static void fill_blame(const struct pl_task *task, plait_worker handle, plait_bl
 static int join_held(struct pl_task *task, struct pl_wait *wait)
 {
     struct pl_task *self = pl_self.task;
+    if (self && task->loop != self->loop) { /* who may wait for this one in turn */
+        int rc = pl_self_known();
+        if (rc < 0)
+            return rc;
+    }
     if (!self || wait->uncancellable || pl_wait_end(wait) != PL_NEVER)
         return task == self ? PLAIT_EDEADLK : wait_for_end(task, wait);
     pl_store_seq_cst(&self->joins, task);

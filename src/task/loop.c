@@ -515,7 +515,7 @@ static void announce_end(struct pl_loop *loop, struct pl_task *task, int status)
     /* R:task.over, pairs with pl_task_hold. */
     while (!pl_cas_seq_cst(&task->life, &life, (life & ~PL_TASK_LIVE) | PL_TASK_OVER))
         ;
-    pl_store_seq_cst(&task->ended, 1u);
+    pl_store_seq_cst(&task->ended, (uint32_t)PL_TASK_IS_OVER);
     if (status < 0 && status != PLAIT_ECANCELED)
         tell_failure(task);
     if (life & PL_TASK_WATCHED) {
@@ -534,12 +534,25 @@ static void end_unborn(struct pl_loop *loop, struct pl_task *task, int status)
     pl_task_drop(task, 0);
 }
 
+/* Those of this loop that wait for what the task holds: whoever else does watches the thread's heart. */
+static void tell_minders(struct pl_loop *loop, uint32_t id)
+{
+    for (struct pl_task *task = loop->known; task; task = task->known_next)
+        if (pl_load_relaxed(&task->slot->waits_kind) &&
+            pl_load_relaxed(&task->slot->waits_holder) == id)
+            pl_task_ready(task);
+    if (pl_load_relaxed(&loop->thread->waits_kind) &&
+        pl_load_relaxed(&loop->thread->waits_holder) == id)
+        pl_task_ready(&loop->root);
+}
+
 static void leave_registry(struct pl_task *task, int status)
 {
     if (task->known_next)
         task->known_next->known_at = task->known_at;
     *task->known_at = task->known_next;
-    pl_slot_leave_task(task->slot, status);
+    if (pl_slot_leave_task(task->slot, status))
+        tell_minders(task->loop, task->id);
     pl_self.id = pl_self.quick = 0;
     pl_self.slot = task->slot = NULL;
 }

@@ -56,7 +56,10 @@ static int why_awake(struct pl_task *self, const uint32_t *word, uint32_t seen,
     if (pl_load_relaxed(word) != seen)
         return 0;
     int rc = pl_wait_take(wait);
-    return rc < 0 ? rc : self->timed_out && pl_passed(wait->deadline) ? PLAIT_ETIMEDOUT : 0;
+    if (rc < 0 || !self->timed_out)
+        return rc;
+    wait->nap_end = 0;
+    return pl_passed(wait->deadline) ? PLAIT_ETIMEDOUT : 0;
 }
 
 static int park_privately(struct pl_parker *parker, uint32_t *word, uint32_t seen,
@@ -79,9 +82,12 @@ static int park_privately(struct pl_parker *parker, uint32_t *word, uint32_t see
     self->timed_out = false;
     wait->slept = true;
     wait->slept_for = 0;
+    int64_t until = pl_wait_look(wait);
+    if (wait->nap_end && wait->nap_end < until) /* the caller wants to look then */
+        until = wait->nap_end;
     if (!pl_lot_enter(&node))
         return 0;
-    doze(self, word, wait, pl_wait_look(wait));
+    doze(self, word, wait, until);
     return pl_lot_leave(&node) ? 0 : why_awake(self, word, seen, wait);
 }
 
@@ -123,7 +129,9 @@ static bool arm_heart(struct pl_task *self, struct proxies *p, struct pl_parked 
         return true;
     if (node->n_watched < PL_WATCH_MOST)
         node->watched[node->n_watched++] = id;
-    bool own = pl_heart_of(slot) == self->loop->thread; /* it dies with us */
+    if (node->wait->kind != PL_WAIT_JOIN) /* of that it is told otherwise */
+        pl_slot_mind(slot);
+    bool own = pl_heart_of(slot) == self->loop->thread; /* it dies with us, or tells us itself */
     if (!own && !pl_is_dead(id) && pl_heart_watch(slot, &beat))
         arm(self, p, pl_heart_word(slot), beat);
     return !pl_is_dead(id);
@@ -240,5 +248,8 @@ int pl_task_enter(void)
     if (loop->known)
         loop->known->known_at = &self->known_next;
     loop->known = self;
+    /* R:task.known, pairs with wait_for_end: joiners are to name it as what they wait for, from now on. */
+    pl_store_seq_cst(&self->ended, (uint32_t)PL_TASK_KNOWN);
+    pl_unpark(&self->ended, INT32_MAX);
     return 0;
 }

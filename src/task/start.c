@@ -125,7 +125,7 @@ static void reset(struct pl_task *task)
     task->name = NULL;
     pl_store_relaxed(&task->joins, NULL);
     pl_store_relaxed(&task->waits_kind, (uint32_t)PL_WAIT_NONE);
-    pl_store_relaxed(&task->ended, 0u);
+    pl_store_relaxed(&task->ended, (uint32_t)PL_TASK_UNKNOWN);
 }
 
 static void unfill(struct pl_task *task)

@@ -21,6 +21,13 @@ enum pl_task_state {
     PL_TASK_ENDED,
 };
 
+/* How near its end a task is, for those who wait for that. */
+enum pl_task_end {
+    PL_TASK_UNKNOWN = 0, /* not in the registry yet */
+    PL_TASK_KNOWN = 2,   /* in it: `slot` is set, so that a ring of waits through it can be found */
+    PL_TASK_IS_OVER = 1,
+};
+
 /* The life of a record, one word, so that any thread of the process may look it up by a handle:
  *   generation << 32 | flags | references
  * The loop holds one reference until the task has ended and left its stack, each joiner one while it looks, and
@@ -77,7 +84,7 @@ struct pl_task {
     struct pl_task *known_next, **known_at; /* the loop's list of those with a slot */
 
     uint64_t life;  /* atomic, see above */
-    uint32_t ended; /* what joiners sleep on: 1 when it is over. Atomic */
+    uint32_t ended; /* what joiners sleep on: enum pl_task_end. Atomic */
     int status;     /* before life says PL_TASK_OVER */
     int64_t finished;
 };

@@ -3,6 +3,7 @@
 
 #include "base/atomic.h"
 #include "park/park.h"
+#include "task/task_internal.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -39,6 +40,8 @@ static void tell_workers(void)
                     (void *)__atomic_load_n(&slot->waits_on, __ATOMIC_RELAXED),
                     PL_ID_SLOT(__atomic_load_n(&slot->waits_holder, __ATOMIC_RELAXED)));
     }
+    if (pl_self.task)
+        plait_task_print_tree(STDERR_FILENO);
 }
 
 _Noreturn void t_die(const char *file, int line, const char *format, ...)
@@ -73,8 +76,30 @@ void t_check_rc(const char *file, int line, const char *call, int rc, int expect
 
 /* --- waiting for a state --- */
 
+/* Lets the other tasks of this thread run meanwhile. What is asked of this one is left for its next call. */
+static void rest(int64_t ns)
+{
+    uint32_t never = 0;
+    struct pl_wait wait = {.kind = PL_WAIT_SLEEP,
+                           .deadline = plait_now() + ns,
+                           .nap = PL_FIRST_NAP,
+                           .uncancellable = true};
+    while (pl_park(&never, 0, &wait) != PLAIT_ETIMEDOUT)
+        ;
+}
+
+void t_give_way(void)
+{
+    if (pl_self.task)
+        pl_task_give_way();
+}
+
 void t_sleep(int64_t ns)
 {
+    if (pl_self.task) {
+        rest(ns);
+        return;
+    }
     struct timespec left = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
     while (nanosleep(&left, &left) < 0 && errno == EINTR)
         ;
@@ -83,7 +108,10 @@ void t_sleep(int64_t ns)
 _Noreturn void t_sleep_for_ever(void)
 {
     for (;;)
-        pause();
+        if (pl_self.task)
+            t_sleep(plait_seconds(1));
+        else
+            pause();
 }
 
 void t_poll_again(struct t_poll *poll, const char *file, int line, const char *what)
@@ -110,13 +138,70 @@ static char state_letter(int pid, int tid)
     return end && end[1] ? end[2] : 0;
 }
 
+static bool is_kind(uint32_t waits, int wanted)
+{
+    return wanted ? waits == (uint32_t)wanted : waits != PL_WAIT_NONE && waits != PL_WAIT_SLEEP;
+}
+
+static bool is_parked(const struct pl_task *task, int wait_kind)
+{
+    return pl_load_relaxed(&task->state) == PL_TASK_PARKED &&
+           is_kind(pl_load_relaxed(&task->waits_kind), wait_kind);
+}
+
+/* One of another process is known by its entry only. */
+static bool foreign_task_waits(plait_worker worker, int wait_kind)
+{
+    uint64_t known_as = (uint64_t)worker.slot << 32 | worker.generation;
+    uint32_t ready = pl_load_acquire(&pl_arena->slots_ready);
+    for (uint32_t i = 1; i < ready; i++) {
+        struct pl_slot *slot = pl_slot_at(i);
+        if (pl_load_acquire(&slot->host) && pl_load_relaxed(&slot->known_as) == known_as)
+            return is_kind(pl_load_seq_cst(&slot->waits_kind), wait_kind);
+    }
+    return false;
+}
+
+struct pl_slot *t_slot(plait_worker worker)
+{
+    if (!(worker.slot & UINT32_C(0x80000000)))
+        return pl_slot_find(worker);
+    struct pl_task *task = pl_task_hold(worker);
+    struct pl_slot *slot = task ? pl_load_acquire(&task->slot) : NULL;
+    if (task)
+        pl_task_drop(task, 0);
+    return slot;
+}
+
+static bool task_waits(plait_worker worker, int wait_kind)
+{
+    struct pl_task *task = pl_task_hold(worker);
+    if (!task)
+        return foreign_task_waits(worker, wait_kind);
+    bool waits = is_parked(task, wait_kind);
+    pl_task_drop(task, 0);
+    return waits;
+}
+
+/* Of a thread of this process that has tasks: its own flow is one of them. */
+static bool root_waits(plait_worker thread, int wait_kind)
+{
+    struct pl_loop *loop = pl_loops_lock(thread.slot);
+    bool waits = loop && is_parked(&loop->root, wait_kind);
+    pl_loops_unlock();
+    return waits;
+}
+
 bool t_waits(plait_worker worker, int wait_kind)
 {
+    if (worker.slot & UINT32_C(0x80000000))
+        return task_waits(worker, wait_kind);
     struct pl_slot *slot = pl_slot_find(worker);
+    if (slot && pl_load_acquire(&slot->runs_tasks) && plait_pid(worker) == getpid())
+        return root_waits(worker, wait_kind);
     if (!slot || plait_state(worker) != PLAIT_STATE_BLOCKED)
         return false;
-    uint32_t waits = __atomic_load_n(&slot->waits_kind, __ATOMIC_SEQ_CST);
-    if (wait_kind == 0 ? waits == 0 : waits != (uint32_t)wait_kind)
+    if (!is_kind(__atomic_load_n(&slot->waits_kind, __ATOMIC_SEQ_CST), wait_kind))
         return false;
     char state = state_letter(plait_pid(worker), plait_tid(worker));
     return state == 'S' || state == 'T'; /* not merely about to sleep */
@@ -141,9 +226,35 @@ bool t_waits(plait_worker worker, int wait_kind)
         "threads and processes", {PLAIT_PROCESS, PLAIT_THREAD}, true                               \
     }
 
+#define PRIVATE_TASKS                                                                              \
+    {                                                                                              \
+        "tasks, private memory", {PLAIT_TASK, PLAIT_TASK}, false                                   \
+    }
+#define PRIVATE_TASKS_AND_THREADS                                                                  \
+    {                                                                                              \
+        "tasks and threads, private memory", {PLAIT_TASK, PLAIT_THREAD}, false                     \
+    }
+#define TASKS                                                                                      \
+    {                                                                                              \
+        "tasks, arena", {PLAIT_TASK, PLAIT_TASK}, true                                             \
+    }
+#define TASKS_AND_THREADS                                                                          \
+    {                                                                                              \
+        "tasks and threads, arena", {PLAIT_THREAD, PLAIT_TASK}, true                               \
+    }
+#define TASKS_AND_PROCESSES                                                                        \
+    {                                                                                              \
+        "tasks and processes", {PLAIT_TASK, PLAIT_PROCESS}, true                                   \
+    }
+
 const struct t_setting t_private_threads = PRIVATE_THREADS, t_threads = THREADS,
-                       t_processes = PROCESSES, t_mixed = MIXED;
-const struct t_setting t_settings[] = {PRIVATE_THREADS, THREADS, PROCESSES, MIXED, {.name = NULL}};
+                       t_processes = PROCESSES, t_mixed = MIXED, t_private_tasks = PRIVATE_TASKS,
+                       t_tasks = TASKS, t_tasks_and_processes = TASKS_AND_PROCESSES;
+const struct t_setting t_settings[] = {
+    PRIVATE_THREADS, THREADS,           PROCESSES,
+    MIXED,           PRIVATE_TASKS,     PRIVATE_TASKS_AND_THREADS,
+    TASKS,           TASKS_AND_THREADS, TASKS_AND_PROCESSES,
+    {.name = NULL}};
 
 const struct t_setting *t_begin(const struct t_setting *setting)
 {
@@ -154,6 +265,11 @@ const struct t_setting *t_begin(const struct t_setting *setting)
 bool t_has_processes(const struct t_setting *setting)
 {
     return setting->kinds[0] == PLAIT_PROCESS || setting->kinds[1] == PLAIT_PROCESS;
+}
+
+bool t_has_tasks(const struct t_setting *setting)
+{
+    return setting->kinds[0] == PLAIT_TASK || setting->kinds[1] == PLAIT_TASK;
 }
 
 bool t_is_all_processes(const struct t_setting *setting)
@@ -184,6 +300,8 @@ plait_worker t_start_one(int kind, plait_function *fn, void *arg)
     plait_worker worker;
     plait_options options = {.start_method = kind == PLAIT_PROCESS ? PLAIT_FORK : 0};
     CHECK_RC(plait_start(&worker, kind, fn, arg, &options), 0);
+    if (kind == PLAIT_TASK) /* asked to stop before its first step it would have none */
+        t_give_way();
     return worker;
 }
 
@@ -458,6 +576,7 @@ static void cancel_first(const struct t_setting *setting, t_wait *call, void *ob
 static int canceled_once(void *arg)
 {
     struct t_waiter *w = arg;
+    TELL(w->step, 1);
     UNTIL(SEEN(w->go));
     CHECK_EQ(plait_cancelling(), 1);
     CHECK_RC(w->call(w->object, PLAIT_FOREVER), PLAIT_ECANCELED);
@@ -474,6 +593,7 @@ void t_check_cancel_pending(const struct t_setting *setting, t_wait *call, void 
 static int canceled_twice(void *arg)
 {
     struct t_waiter *w = arg;
+    TELL(w->step, 1);
     UNTIL(SEEN(w->go));
     CHECK_EQ(plait_cancelling(), 2);
     CHECK_RC(w->call(w->object, PLAIT_FOREVER), PLAIT_ECANCELED);
@@ -495,6 +615,7 @@ void t_check_cancel_counts(const struct t_setting *setting, t_wait *call, void *
 static int uncanceled(void *arg)
 {
     struct t_waiter *w = arg;
+    TELL(w->step, 1);
     UNTIL(SEEN(w->go));
     CHECK_EQ(plait_uncancel(), 0);
     CHECK_RC(w->call(w->object, plait_ms(5)), PLAIT_ETIMEDOUT);
@@ -648,9 +769,12 @@ long t_rounds(long n)
 
 void t_dither(uint64_t *random, int64_t most)
 {
+    if (pl_self.task) /* the times of a thread's tasks add up */
+        most = most / 8 + 1;
     int64_t end = plait_now() + (int64_t)(t_random(random) % (uint64_t)most);
-    while (plait_now() < end)
-        ;
+    do
+        t_give_way();
+    while (plait_now() < end);
 }
 
 /* splitmix64 */

@@ -1,7 +1,8 @@
 /* harness - what the tests share: settings, workers, waiting for a state, saying what hangs.
  *
  * A test describes its scenario once and runs it in every setting: with threads on private memory,
- * with threads, processes and a mix of both on the arena.
+ * with threads, processes and a mix of both on the arena; with tasks of the test's own thread, alone and
+ * beside threads and processes.
  *
  *     static int worker(void *arg) { struct box *b = arg; ...; return 0; }
  *
@@ -69,11 +70,18 @@ void t_poll_again(struct t_poll *poll, const char *file, int line, const char *w
 #define COUNT(word) __atomic_add_fetch(&(word), 1, __ATOMIC_SEQ_CST)
 #define ADD(word, n) __atomic_add_fetch(&(word), (n), __ATOMIC_SEQ_CST)
 
+/* Its entry in the registry; NULL: none (yet). A task of this process, if it is one. */
+struct pl_slot *t_slot(plait_worker worker);
+
 /* Whether the worker is asleep in a plait call of this kind (enum pl_wait_kind), or in any (0). */
 bool t_waits(plait_worker worker, int wait_kind);
 #define UNTIL_WAITS(worker, wait_kind) UNTIL(t_waits((worker), (wait_kind)))
 
-/* Sleeps; only where time itself is what is tested. */
+/* Lets the other tasks of this thread run, if it has any. Each loop that waits for another worker without
+ * one of plait's calls has to do this, or to use UNTIL, which does. */
+void t_give_way(void);
+
+/* Sleeps; only where time itself is what is tested. Requests to stop are left for the next call. */
 void t_sleep(int64_t ns);
 
 /* For workers that are to be killed. */
@@ -90,20 +98,27 @@ struct t_setting {
 extern const struct t_setting t_settings[]; /* ends with a NULL name */
 #define FOR_EACH_SETTING(s)                                                                        \
     for (const struct t_setting *s = t_begin(t_settings); s->name; s = t_begin(s + 1))
+/* Only those without tasks, which come first; for what tasks cannot do. */
+#define FOR_EACH_TASKLESS_SETTING(s)                                                               \
+    for (const struct t_setting *s = t_begin(t_settings); !t_has_tasks(s); s = t_begin(s + 1))
 const struct t_setting *t_begin(const struct t_setting *setting);
 
 /* Those whose workers include processes; those with processes only. */
 bool t_has_processes(const struct t_setting *setting);
 bool t_is_all_processes(const struct t_setting *setting);
 
-extern const struct t_setting t_private_threads, t_threads, t_processes, t_mixed;
+bool t_has_tasks(const struct t_setting *setting);
+
+extern const struct t_setting t_private_threads, t_threads, t_processes, t_mixed, t_private_tasks,
+    t_tasks, t_tasks_and_processes;
 
 /* Zeroed memory of the setting's kind; dies if there is none. */
 void *t_new(const struct t_setting *setting, size_t size);
 void t_delete(const struct t_setting *setting, void *block);
 
-/* Both kinds of worker, for tests that need no setting. */
+/* Threads and processes, for tests that need no setting; all kinds of worker. */
 #define FOR_EACH_KIND(kind) for (int kind = PLAIT_THREAD; kind <= PLAIT_PROCESS; kind++)
+#define FOR_EVERY_KIND(kind) for (int kind = PLAIT_THREAD; kind <= PLAIT_TASK; kind++)
 
 /* --- workers --- */
 
@@ -114,7 +129,7 @@ struct t_team {
     plait_worker workers[T_TEAM_MOST];
 };
 
-/* Starts one worker; dies if it cannot. A process may be given private memory: a fork's copy. */
+/* Starts one worker; dies if it cannot. A task has run up to its first wait. A process may be given private memory: a fork's copy. */
 plait_worker t_start_one(int kind, plait_function *fn, void *arg);
 
 /* Joins one worker: its status, -signal if it was killed; dies if it hangs. */
@@ -225,7 +240,7 @@ enum { T_SHORT_MS = 5, T_TOO_LONG_MS = 4, T_TRIES = 20 };
 long t_scaled(long n);
 long t_rounds(long n);
 
-/* Keeps the processor busy for a random time below `most` ns. */
+/* Keeps the processor busy for a random time below `most` ns; other tasks of this thread run meanwhile. */
 void t_dither(uint64_t *random, int64_t most);
 
 /* Whether this build runs under a sanitizer, whose slowness shortens what is not a promise. */

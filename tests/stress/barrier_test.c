@@ -154,8 +154,10 @@ static void whatever_happens_rounds_are_complete_for_all_or_none(void **state)
             t_dither(&seed, 100 * 1000);
         }
         TELL(w->stop, 1);
-        while (any_alive(&team))
+        while (any_alive(&team)) {
             CHECK_RC(plait_barrier_abort(&w->barrier), 0);
+            t_give_way();
+        }
         t_join(&team);
         for (int i = 0; i < CROWD; i++) {
             rounds += w->members[i].rounds;

@@ -226,6 +226,8 @@ static int cancel_in_each_round(void *arg)
         for (int64_t spin = plait_now() + plait_ms(1); SEEN(c->world->data) < i;)
             if (plait_now() > spin)
                 t_poll_again(&poll, __FILE__, __LINE__, "the next round begins");
+            else
+                t_give_way();
         t_dither(&c->seed, 60 * 1000);
         CHECK_RC(plait_cancel(c->whom), 0);
     }

@@ -168,6 +168,8 @@ static void another_worker_may_do_all_the_releasing(void **state)
             for (int64_t spin = plait_now() + plait_ms(1); SEEN(w->b) < i;)
                 if (plait_now() > spin)
                     t_poll_again(&poll, __FILE__, __LINE__, "the lock is acquired again");
+                else
+                    t_give_way();
             CHECK_RC(plait_lock_release(&w->lock), 0);
         }
         TELL(w->stop, 1);

@@ -81,7 +81,7 @@ static int add_many(void *arg)
 static void the_sum_of_all_additions_is_exact(void **state)
 {
     (void)state;
-    FOR_EACH_SETTING(s)
+    FOR_EACH_TASKLESS_SETTING(s)
     {
         struct world *w = new_world(s, 0);
         struct t_team team;
@@ -126,7 +126,7 @@ static void timeouts_and_cancellations_lose_nothing(void **state)
 {
     (void)state;
     uint64_t seed = t_seed();
-    FOR_EACH_SETTING(s)
+    FOR_EACH_TASKLESS_SETTING(s)
     {
         struct world *w = new_world(s, seed);
         struct t_team team;

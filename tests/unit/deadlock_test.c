@@ -322,6 +322,42 @@ struct couple {
 };
 static struct couple *couple;
 
+static struct {
+    plait_rlock locks[2];
+    int rc[2];
+} crossing;
+
+static int cross_over(void *who)
+{
+    int i = (int)(intptr_t)who;
+    CHECK_RC(plait_rlock_acquire(&crossing.locks[i], PLAIT_FOREVER), 0);
+    t_give_way();
+    crossing.rc[i] = plait_rlock_acquire(&crossing.locks[!i], PLAIT_FOREVER);
+    if (crossing.rc[i] == 0)
+        CHECK_RC(plait_rlock_release(&crossing.locks[!i]), 0);
+    return plait_rlock_release(&crossing.locks[i]);
+}
+
+/* Nobody else could find it for them: all are asleep on one thread. */
+static void tasks_of_one_thread_are_named_and_one_gives_way(void **state)
+{
+    (void)state;
+    static const char *const names[2] = {"adder", "carrier"};
+    plait_worker tasks[2];
+    begin(NULL);
+    for (int i = 0; i < 2; i++)
+        CHECK_RC(plait_start(&tasks[i], PLAIT_TASK, cross_over, (void *)(intptr_t)i,
+                             &(plait_options){.name = names[i]}),
+                 0);
+    for (int i = 0; i < 2; i++)
+        CHECK_EQ(t_join_one(tasks[i]), 0);
+    int failed = crossing.rc[0] ? 0 : 1;
+    CHECK_RC(crossing.rc[failed], PLAIT_EDEADLK);
+    CHECK_RC(crossing.rc[!failed], 0);
+    CHECK_EQ(SEEN(reports->n), 1);
+    CHECK(strstr(reports->last, "task \"adder\"") && strstr(reports->last, "task \"carrier\""));
+}
+
 static int join_the_other(void *who)
 {
     int i = (int)(intptr_t)who;
@@ -335,7 +371,8 @@ static void of_two_that_join_each_other_one_fails(void **state)
     (void)state;
     FOR_EACH_SETTING(s)
     {
-        if (!s->shared)
+        if (!s->shared ||
+            (t_has_tasks(s) && t_has_processes(s))) /* no other process joins a task */
             continue;
         begin(NULL);
         couple = plait_alloc(sizeof *couple);
@@ -345,8 +382,9 @@ static void of_two_that_join_each_other_one_fails(void **state)
         int failed = -1;
         UNTIL((failed = SEEN(couple->rc[0]) ? 0 : SEEN(couple->rc[1]) ? 1 : -1) >= 0);
         CHECK_RC(couple->rc[failed], PLAIT_EDEADLK);
-        CHECK_EQ(SEEN(reports->n), 1);
-        CHECK(strstr(reports->last, "the end of a worker"));
+        /* Of two tasks of one thread the second is refused without a wait, as one that joins itself. */
+        CHECK_EQ(SEEN(reports->n), s->kinds[0] != PLAIT_TASK || s->kinds[1] != PLAIT_TASK);
+        CHECK(!SEEN(reports->n) || strstr(reports->last, "the end of a worker"));
         CHECK_EQ(t_join_one(couple->workers[!failed]),
                  0); /* which has joined the one that failed */
         plait_free(couple);
@@ -902,6 +940,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_policy_may_abort),
         cmocka_unit_test(bad_policies_are_refused),
         cmocka_unit_test(who_takes_a_plain_lock_twice_is_suspected),
+        cmocka_unit_test(tasks_of_one_thread_are_named_and_one_gives_way),
         cmocka_unit_test(of_two_that_join_each_other_one_fails),
         cmocka_unit_test(joining_a_worker_that_waits_for_ones_own_lock_is_a_deadlock),
         cmocka_unit_test(a_ring_with_a_gil_is_certain),

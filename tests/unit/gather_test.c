@@ -76,7 +76,7 @@ static void start_all(struct world *w, const struct t_setting *s, plait_function
 static void wait_tells_who_has_ended(void **state)
 {
     (void)state;
-    FOR_EACH_SETTING(s)
+    FOR_EACH_TASKLESS_SETTING(s)
     {
         struct world *w = new_world();
         bool done[FEW];
@@ -102,7 +102,7 @@ static void wait_tells_who_has_ended(void **state)
 static void the_first_exception_ends_the_wait(void **state)
 {
     (void)state;
-    FOR_EACH_SETTING(s)
+    FOR_EACH_TASKLESS_SETTING(s)
     {
         struct world *w = new_world();
         bool done[FEW];
@@ -164,7 +164,7 @@ static void more_than_can_be_watched_are_waited_for(void **state)
 static void they_come_in_the_order_of_their_ends(void **state)
 {
     (void)state;
-    FOR_EACH_SETTING(s)
+    FOR_EACH_TASKLESS_SETTING(s)
     {
         struct world *w = new_world();
         bool told[FEW] = {false};
@@ -220,7 +220,7 @@ static void several_that_have_ended_come_in_order(void **state)
 static void gather_joins_all_and_tells_how_each_ended(void **state)
 {
     (void)state;
-    FOR_EACH_SETTING(s)
+    FOR_EACH_TASKLESS_SETTING(s)
     {
         struct world *w = new_world();
         plait_blame ends[FEW + 1];
@@ -246,7 +246,7 @@ static void gather_joins_all_and_tells_how_each_ended(void **state)
 static void the_first_failure_is_returned_while_the_others_go_on(void **state)
 {
     (void)state;
-    FOR_EACH_SETTING(s)
+    FOR_EACH_TASKLESS_SETTING(s)
     {
         struct world *w = new_world();
         int failed = -1;
@@ -323,7 +323,7 @@ static int gather_them(void *arg)
 static void cancelling_the_gather_cancels_all_children(void **state)
 {
     (void)state;
-    FOR_EACH_SETTING(s)
+    FOR_EACH_TASKLESS_SETTING(s)
     {
         struct world *w = new_world();
         start_all(w, s, wait_for_go);

@@ -187,8 +187,10 @@ static int run_in_turns(void *arg)
     for (int i = 0; i < TURNS; i++) {
         b->turns[me]++;
         b->log[b->turn++] = me;
-        while (!plait_gil_should_yield(&b->gil) && SEEN(b->ready) < RUNNERS)
+        while (!plait_gil_should_yield(&b->gil) && SEEN(b->ready) < RUNNERS) {
             plait_gil_yield(&b->gil); /* until all are in the circle */
+            t_give_way();
+        }
         UNTIL(plait_gil_should_yield(&b->gil) || b->turn > RUNNERS * (TURNS - 1));
         CHECK_RC(plait_gil_yield(&b->gil), 0);
     }

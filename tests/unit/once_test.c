@@ -186,9 +186,9 @@ static void others_wait_until_it_is_done(void **state)
         for (int i = 0; i < WORKERS; i++)
             CHECK_EQ(SEEN(b->waiters[i].step), 1);
         CHECK_EQ(plait_once_done(&b->once), 0);
-        struct pl_slot *slot = pl_slot_find(team.workers[1]);
+        struct pl_slot *slot = t_slot(team.workers[1]);
         CHECK_EQ(pl_load_relaxed(&slot->waits_holder), /* the deadlock detector's question */
-                 pl_slot_id(pl_slot_find(team.workers[0])));
+                 pl_slot_id(t_slot(team.workers[0])));
         TELL(b->go_on, 1);
         t_join(&team);
         for (int i = 0; i < WORKERS; i++)

@@ -99,7 +99,7 @@ static void misuse_is_refused_and_changes_nothing(void **state)
     CHECK_RC(plait_pi_lock_release(NULL), PLAIT_EINVAL);
     CHECK_EQ(plait_pi_lock_locked(NULL), 0);
     CHECK_EQ(plait_pi_lock_holder(NULL).slot, 0);
-    FOR_EACH_SETTING(s)
+    FOR_EACH_TASKLESS_SETTING(s)
     {
         struct box *b = t_new(s, sizeof *b);
         t_check_bad_timeouts(acquire, &b->lock);
@@ -119,6 +119,31 @@ static void misuse_is_refused_and_changes_nothing(void **state)
     }
 }
 
+static int try_as_a_task(void *lock)
+{
+    errno = EXDEV;
+    CHECK_RC(plait_pi_lock_acquire(lock, PLAIT_NOWAIT), PLAIT_ENOTSUP);
+    CHECK_RC(plait_pi_lock_acquire(lock, PLAIT_FOREVER), PLAIT_ENOTSUP);
+    CHECK(plait_self().slot); /* known or not */
+    CHECK_RC(plait_pi_lock_acquire(lock, PLAIT_NOWAIT), PLAIT_ENOTSUP);
+    CHECK_RC(plait_pi_lock_release(lock), PLAIT_EPERM);
+    CHECK_EQ(errno, EXDEV);
+    return 0;
+}
+
+/* The kernel would take one task of a thread for the other. The thread's own flow may, with tasks or without. */
+static void a_task_is_refused_free_or_held(void **state)
+{
+    (void)state;
+    plait_pi_lock lock = {0};
+    CHECK_EQ(t_join_one(t_start_one(PLAIT_TASK, try_as_a_task, &lock)), 0);
+    plait_worker task = t_start_one(PLAIT_TASK, try_as_a_task, &lock);
+    CHECK_RC(plait_pi_lock_acquire(&lock, PLAIT_FOREVER), 0);
+    CHECK_EQ(t_join_one(task), 0);
+    CHECK(plait_same(plait_pi_lock_holder(&lock), plait_self()));
+    CHECK_RC(plait_pi_lock_release(&lock), 0);
+}
+
 static int add_many(void *arg)
 {
     struct box *b = arg;
@@ -133,7 +158,7 @@ static int add_many(void *arg)
 static void one_worker_at_a_time(void **state)
 {
     (void)state;
-    FOR_EACH_SETTING(s)
+    FOR_EACH_TASKLESS_SETTING(s)
     {
         struct box *b = t_new(s, sizeof *b);
         struct t_team team;
@@ -159,7 +184,7 @@ static void plait_with_takes_it(void **state)
 static void a_release_lets_all_through_one_after_the_other(void **state)
 {
     (void)state;
-    FOR_EACH_SETTING(s)
+    FOR_EACH_TASKLESS_SETTING(s)
     {
         struct box *b = t_new(s, sizeof *b);
         plait_worker w[WAITERS];
@@ -182,7 +207,7 @@ static void a_release_lets_all_through_one_after_the_other(void **state)
 static void what_was_released_with_a_waiter_is_the_waiters(void **state)
 {
     (void)state;
-    FOR_EACH_SETTING(s)
+    FOR_EACH_TASKLESS_SETTING(s)
     for (int i = 0; i < 10; i++) {
         struct box *b = t_new(s, sizeof *b);
         CHECK_RC(plait_pi_lock_acquire(&b->lock, PLAIT_FOREVER), 0);
@@ -226,7 +251,7 @@ static void let_it_end(struct box *b, plait_worker w)
 static void a_timeout_is_over_in_time_and_takes_nothing(void **state)
 {
     (void)state;
-    FOR_EACH_SETTING(s)
+    FOR_EACH_TASKLESS_SETTING(s)
     {
         struct box *b = t_new(s, sizeof *b);
         plait_worker w = let_another_hold(s->kinds[0], b);
@@ -243,7 +268,7 @@ static void a_timeout_is_over_in_time_and_takes_nothing(void **state)
 static void cancellation_ends_a_wait_and_takes_nothing(void **state)
 {
     (void)state;
-    FOR_EACH_SETTING(s)
+    FOR_EACH_TASKLESS_SETTING(s)
     {
         struct box *b = t_new(s, sizeof *b);
         plait_worker w = let_another_hold(s->kinds[1], b);
@@ -301,7 +326,7 @@ static int take_back(void *arg)
 static void a_ring_of_waits_is_broken(void **state)
 {
     (void)state;
-    FOR_EACH_SETTING(s)
+    FOR_EACH_TASKLESS_SETTING(s)
     {
         struct box *b = t_new(s, sizeof *b);
         plait_worker forth = t_start_one(s->kinds[0], take_forth, b);
@@ -347,7 +372,7 @@ static int take_rlock_first(void *arg)
 static void a_ring_through_other_owned_locks_is_broken(void **state)
 {
     (void)state;
-    FOR_EACH_SETTING(s)
+    FOR_EACH_TASKLESS_SETTING(s)
     {
         struct box *b = t_new(s, sizeof *b);
         plait_worker first = t_start_one(s->kinds[0], take_rlock_first, b);
@@ -389,7 +414,7 @@ static void the_highest_priority_is_next(void **state)
     (void)state;
     if (!may_set_priorities())
         skip();
-    FOR_EACH_SETTING(s)
+    FOR_EACH_TASKLESS_SETTING(s)
     {
         static const int ranks[WAITERS] = {2, 3, 1};
         struct box *b = t_new(s, sizeof *b);
@@ -431,7 +456,7 @@ static void the_holder_inherits_the_priority_of_who_waits(void **state)
     (void)state;
     if (!may_set_priorities())
         skip();
-    FOR_EACH_SETTING(s)
+    FOR_EACH_TASKLESS_SETTING(s)
     {
         struct box *b = t_new(s, sizeof *b);
         struct soldier *soldier = t_new(s, sizeof *soldier);
@@ -551,7 +576,7 @@ static int end_with_it(void *arg)
 static void who_ends_with_it_has_died_with_it(void **state)
 {
     (void)state;
-    FOR_EACH_SETTING(s)
+    FOR_EACH_TASKLESS_SETTING(s)
     for (int waits = 0; waits < 2; waits++) {
         struct box *b = t_new(s, sizeof *b);
         plait_worker w = t_start_one(s->kinds[0], end_with_it, b), waiter = {0, 0};
@@ -626,7 +651,7 @@ static void a_living_thread_that_never_had_it_is_not_waited_for(void **state)
 static void who_is_queued_for_the_wrong_thread_comes_back(void **state)
 {
     (void)state;
-    FOR_EACH_SETTING(s)
+    FOR_EACH_TASKLESS_SETTING(s)
     {
         struct box *b = t_new(s, sizeof *b);
         plait_worker w[WAITERS];
@@ -765,6 +790,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(zeroed_memory_is_a_free_lock),
         cmocka_unit_test(init_frees_whatever_the_bytes_were),
         cmocka_unit_test(misuse_is_refused_and_changes_nothing),
+        cmocka_unit_test(a_task_is_refused_free_or_held),
         cmocka_unit_test(one_worker_at_a_time),
         cmocka_unit_test(plait_with_takes_it),
         cmocka_unit_test(a_release_lets_all_through_one_after_the_other),
