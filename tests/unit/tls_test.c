@@ -1151,6 +1151,114 @@ static void a_handshake_fits_on_the_stack_of_a_task(void **state)
     unlink_from(&l);
 }
 
+/* --- OpenSSL's own programs and calls at the other end --- */
+
+static bool has_openssl(void)
+{
+    return system("openssl version >/dev/null 2>&1") == 0;
+}
+
+static void its_server_understands_us(void **state)
+{
+    (void)state;
+    if (!has_openssl())
+        skip();
+    const char *versions[] = {"tls1_2", "tls1_3"};
+    for (int i = 0; i < 2; i++) {
+        char command[400], line[200], port[16] = "";
+        plait_stream *s;
+        plait_tls_info info;
+        plait_tls_context *c = client_context();
+        plait_tls_connect_options o = {.context = c};
+        snprintf(command, sizeof command,
+                 "exec openssl s_server -accept 127.0.0.1:0 -%s -cert %s -rev -naccept 1 2>&1",
+                 versions[i], path_of("server"));
+        FILE *f = popen(command, "r");
+        CHECK(f);
+        while (!port[0] && fgets(line, sizeof line, f))
+            sscanf(line, "ACCEPT 127.0.0.1:%15s", port);
+        CHECK_RC(plait_tls_connect(&s, "127.0.0.1", port, &o, LONG), 0);
+        CHECK_RC(plait_tls_info_of(s, &info), 0);
+        CHECK(strcmp(info.version, i == 0 ? "TLSv1.2" : "TLSv1.3") == 0);
+        put(s, "hello\n");
+        CHECK_RC(plait_read_line(s, line, sizeof line, NULL, LONG), 0);
+        CHECK(strcmp(line, "olleh\n") == 0);
+        CHECK_RC(plait_write_eof(s), 0);
+        plait_stream_close(s);
+        while (fgets(line, sizeof line, f))
+            ;
+        pclose(f);
+        plait_tls_context_free(c);
+    }
+}
+
+static void its_client_understands_us(void **state)
+{
+    (void)state;
+    if (!has_openssl())
+        skip();
+    const char *versions[] = {"tls1_2", "tls1_3"};
+    for (int i = 0; i < 2; i++) {
+        char command[400], line[200] = "";
+        struct service v = {.context = server_context("server"), .kind = PLAIT_TASK};
+        CHECK_RC(plait_listen(&v.listener, "127.0.0.1", "0", NULL, LONG), 0);
+        plait_worker server = t_start_one(PLAIT_THREAD, serve, &v);
+        snprintf(command, sizeof command,
+                 "echo hello | openssl s_client -connect 127.0.0.1:%d -%s -CAfile %s "
+                 "-verify_return_error -verify_hostname localhost -quiet 2>/dev/null",
+                 plait_listener_port(v.listener), versions[i], path_of("ca.crt"));
+        FILE *f = popen(command, "r");
+        CHECK(f && fgets(line, sizeof line, f));
+        CHECK(strcmp(line, "hello\n") == 0);
+        CHECK_EQ(pclose(f), 0);
+        plait_listener_close(v.listener);
+        CHECK_EQ(t_join_one(server), 0);
+        plait_tls_context_free(v.context);
+    }
+}
+
+/* Asks for new keys, and to begin anew, by OpenSSL alone. */
+static int ask_for_new_keys(void *stream)
+{
+    int fd = plait_stream_fd(stream);
+    char c;
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
+    CHECK(SSL_CTX_use_certificate_chain_file(context, path_of("server")) == 1);
+    CHECK(SSL_CTX_use_PrivateKey_file(context, path_of("server"), SSL_FILETYPE_PEM) == 1);
+    SSL *ssl = SSL_new(context);
+    SSL_set_fd(ssl, fd);
+    CHECK(SSL_accept(ssl) == 1);
+    for (int i = 0; i < 10; i++) {
+        CHECK(SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED) == 1);
+        CHECK(SSL_write(ssl, "x", 1) == 1);
+        CHECK(SSL_read(ssl, &c, 1) == 1); /* would fail if it came with keys of another time */
+        CHECK_EQ(c, 'y');
+    }
+    CHECK(SSL_shutdown(ssl) == 0);
+    CHECK(SSL_shutdown(ssl) == 1); /* our goodbye */
+    SSL_free(ssl);
+    SSL_CTX_free(context);
+    return 0;
+}
+
+static void new_keys_are_agreed_upon_while_reading(void **state)
+{
+    (void)state;
+    struct link l = {.client = client_context(), .act = ask_for_new_keys, .raw = true};
+    char c;
+    start_peer(&l, TCP, PLAIT_THREAD);
+    CHECK_RC(plait_tls_start_client(l.near, l.client, "localhost", LONG), 0);
+    for (int i = 0; i < 10; i++) {
+        CHECK_EQ(plait_read(l.near, &c, 1, LONG), 1);
+        put(l.near, "y");
+    }
+    CHECK_EQ(plait_read(l.near, &c, 1, LONG), 0);
+    plait_stream_close(l.near);
+    CHECK_EQ(t_join_one(l.peer), 0);
+    plait_tls_context_free(l.client);
+}
+
 /* --- misuse --- */
 
 static void bad_options_are_refused(void **state)
@@ -1337,6 +1445,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_was_received_before_is_taken_for_tls),
         cmocka_unit_test(clients_connect_to_a_server),
         cmocka_unit_test(a_handshake_fits_on_the_stack_of_a_task),
+        cmocka_unit_test(its_server_understands_us),
+        cmocka_unit_test(its_client_understands_us),
+        cmocka_unit_test(new_keys_are_agreed_upon_while_reading),
         cmocka_unit_test(bad_options_are_refused),
         cmocka_unit_test(misuse_is_refused),
         cmocka_unit_test(a_transport_may_be_anybodys),
