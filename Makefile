@@ -14,7 +14,8 @@ PREFIX ?= /usr/local
 CASE ?=
 
 build_packages  = gcc libc6-dev binutils meson ninja-build pkg-config python3
-test_packages   = $(build_packages) g++ libcmocka-dev zlib1g-dev liblua5.4-dev libsqlite3-dev
+test_packages   = $(build_packages) g++ libcmocka-dev zlib1g-dev liblua5.4-dev libsqlite3-dev \
+                  libssl-dev openssl libhttp-parser-dev
 clang_packages  = $(test_packages) clang
 format_packages = clang-format-14
 peer_packages   = $(shell sed '/^\#/d' bench/packages)
