@@ -951,6 +951,24 @@ static void a_write_that_timed_out_can_be_continued(void **state)
     free(got);
 }
 
+/* Nothing is stored up for a peer that does not read. */
+static void a_write_takes_nothing_before_the_last_one_has_gone(void **state)
+{
+    (void)state;
+    plait_stream *a, *b;
+    size_t done = 0;
+    char bytes[MIB / 64] = "";
+    new_tls_pair(UNIX, &a, &b);
+    while (write_much(a, PLAIT_NOWAIT) == 0)
+        ;
+    for (int i = 0; i < 3; i++) {
+        CHECK_RC(plait_write(a, bytes, sizeof bytes, &done, PLAIT_NOWAIT), PLAIT_ETIMEDOUT);
+        CHECK_EQ(done, 0);
+    }
+    plait_stream_close(a);
+    plait_stream_close(b);
+}
+
 static void closing_ends_the_waits_in_it(void **state)
 {
     (void)state;
@@ -1439,6 +1457,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(each_call_can_time_out_and_be_cancelled),
         cmocka_unit_test(a_waiting_task_can_be_cancelled_and_time_out),
         cmocka_unit_test(a_write_that_timed_out_can_be_continued),
+        cmocka_unit_test(a_write_takes_nothing_before_the_last_one_has_gone),
         cmocka_unit_test(closing_ends_the_waits_in_it),
         cmocka_unit_test(a_forked_child_can_only_close_it),
         cmocka_unit_test(starting_tls_after_plain_talk),
