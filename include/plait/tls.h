@@ -32,6 +32,8 @@
  *
  * Checked unless refused by name: the certificate's chain, its dates, and that it is for the host name or address that was asked for. TLS 1.2 or
  * newer, no renegotiation, no compression; sessions are not resumed. Revocation is not checked.
+ * Fork: other threads may be anywhere in these calls; the fork waits until none of them computes. It does not wait for those that call OpenSSL by
+ * themselves, whose locks a child could find taken for ever.
  * Death: as stream.h; the peer of a killed process sees PLAIT_ETLS, not the end.
  * Limits: a handshake needs some 16 KiB of stack, a connection some 60 KiB of memory. Tasks of the same thread stand still while a
  * handshake is computed, some milliseconds. Python's counterpart: ssl.SSLContext, asyncio's ssl= and start_tls. */

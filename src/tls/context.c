@@ -153,9 +153,11 @@ int plait_tls_context_create(plait_tls_context **ret, const plait_tls_options *o
         return PLAIT_EINVAL;
     int saved = errno;
     plait_tls_context *context = calloc(1, sizeof *context);
+    pl_tls_enter();
     ERR_clear_error();
     int rc = context ? set_up(context, &o) : PLAIT_ENOMEM;
     ERR_clear_error();
+    pl_tls_leave();
     if (rc < 0)
         plait_tls_context_free(context);
     else
@@ -176,7 +178,9 @@ int plait_tls_context_free(plait_tls_context *context)
     if (!context || pl_fetch_add_acq_rel(&context->users, -1u) > 1)
         return 0;
     int saved = errno;
+    pl_tls_enter();
     SSL_CTX_free(context->ssl);
+    pl_tls_leave();
     free(context);
     errno = saved;
     return 0;

@@ -45,12 +45,14 @@ struct tls {
 
 static void lock(struct tls *tls)
 {
+    pl_tls_enter();
     pthread_mutex_lock(&tls->lock);
 }
 
 static void unlock(struct tls *tls)
 {
     pthread_mutex_unlock(&tls->lock);
+    pl_tls_leave();
 }
 
 /* --- failing --- */
@@ -315,7 +317,9 @@ static void tls_free(void *self)
 {
     struct tls *tls = self;
     int saved = errno;
+    pl_tls_enter();
     SSL_free(tls->ssl);
+    pl_tls_leave();
     plait_tls_context_free(tls->context);
     pthread_mutex_destroy(&tls->lock);
     OPENSSL_cleanse(tls->sent, sizeof tls->sent);
@@ -334,6 +338,21 @@ static const plait_transport table = {
 
 /* --- making --- */
 
+static bool make_object(struct tls *tls)
+{
+    tls->ssl = SSL_new(tls->context->ssl);
+    tls->in = BIO_new(BIO_s_mem());
+    tls->out = BIO_new(BIO_s_mem());
+    if (!tls->ssl || !tls->in || !tls->out) {
+        BIO_free(tls->in);
+        BIO_free(tls->out);
+        return false;
+    }
+    BIO_set_mem_eof_return(tls->in, -1); /* empty is not the end */
+    SSL_set_bio(tls->ssl, tls->in, tls->out);
+    return true;
+}
+
 static struct tls *new_tls(plait_tls_context *context)
 {
     struct tls *tls = calloc(1, sizeof *tls);
@@ -341,18 +360,13 @@ static struct tls *new_tls(plait_tls_context *context)
         return NULL;
     pthread_mutex_init(&tls->lock, NULL);
     tls->context = pl_tls_context_keep(context);
-    tls->ssl = SSL_new(context->ssl);
-    tls->in = BIO_new(BIO_s_mem());
-    tls->out = BIO_new(BIO_s_mem());
-    if (!tls->ssl || !tls->in || !tls->out) {
-        BIO_free(tls->in);
-        BIO_free(tls->out);
-        tls_free(tls);
-        return NULL;
-    }
-    BIO_set_mem_eof_return(tls->in, -1); /* empty is not the end */
-    SSL_set_bio(tls->ssl, tls->in, tls->out);
-    return tls;
+    pl_tls_enter();
+    bool made = make_object(tls);
+    pl_tls_leave();
+    if (made)
+        return tls;
+    tls_free(tls);
+    return NULL;
 }
 
 /* Whom the client expects. An address is looked for among the certificate's addresses and is not sent. */
@@ -370,16 +384,23 @@ static int expect(SSL *ssl, const char *name)
 
 static int be_client(struct tls *tls, const char *server_name)
 {
+    int rc = 0;
+    pl_tls_enter();
     SSL_set_verify(tls->ssl, tls->context->accepts_any ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
     SSL_set_connect_state(tls->ssl);
-    return server_name ? expect(tls->ssl, server_name) : 0;
+    if (server_name)
+        rc = expect(tls->ssl, server_name);
+    pl_tls_leave();
+    return rc;
 }
 
 static void be_server(struct tls *tls)
 {
     int peer = SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
+    pl_tls_enter();
     SSL_set_verify(tls->ssl, tls->context->requires_client ? peer : SSL_VERIFY_NONE, NULL);
     SSL_set_accept_state(tls->ssl);
+    pl_tls_leave();
 }
 
 /* Takes the object. */

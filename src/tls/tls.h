@@ -16,6 +16,10 @@ struct plait_tls_context {
     unsigned alpn_length;
 };
 
+/* Around all that OpenSSL does: a fork of another thread waits until it is over. Not to be entered twice. (fork.c) */
+void pl_tls_enter(void);
+void pl_tls_leave(void);
+
 plait_tls_context *pl_tls_context_keep(plait_tls_context *context);
 
 /* Writes in words what OpenSSL's queue of errors says of this thread's last failed call, and empties it. PLAIT_ETLS, or

@@ -1010,6 +1010,32 @@ static void a_forked_child_can_only_close_it(void **state)
     plait_stream_close(b);
 }
 
+static int make_context(void *unused)
+{
+    (void)unused;
+    plait_tls_context_free(client_context());
+    return 0;
+}
+
+static int make_contexts(void *stop)
+{
+    while (!SEEN(*(int *)stop)) /* each new thread makes OpenSSL take locks */
+        CHECK_EQ(t_join_one(t_start_one(PLAIT_THREAD, make_context, NULL)), 0);
+    return 0;
+}
+
+/* OpenSSL has locks for the whole process, which the child would find taken by who is not there. */
+static void a_child_forked_while_others_compute_does_not_hang(void **state)
+{
+    (void)state;
+    int stop = 0;
+    plait_worker others = t_start_one(PLAIT_THREAD, make_contexts, &stop);
+    for (int i = 0; i < 50; i++)
+        CHECK_EQ(t_join_one(t_start_one(PLAIT_PROCESS, make_context, NULL)), 0);
+    TELL(stop, 1);
+    CHECK_EQ(t_join_one(others), 0);
+}
+
 /* --- starting in the middle --- */
 
 static int starttls_server(void *arg)
@@ -1460,6 +1486,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_write_takes_nothing_before_the_last_one_has_gone),
         cmocka_unit_test(closing_ends_the_waits_in_it),
         cmocka_unit_test(a_forked_child_can_only_close_it),
+        cmocka_unit_test(a_child_forked_while_others_compute_does_not_hang),
         cmocka_unit_test(starting_tls_after_plain_talk),
         cmocka_unit_test(what_was_received_before_is_taken_for_tls),
         cmocka_unit_test(clients_connect_to_a_server),
