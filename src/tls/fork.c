@@ -2,7 +2,7 @@
  *
  * Naive: fork copies the process, so the child can encrypt as its parent did. Its race: OpenSSL has locks of its own, for all
  * connections together; one that another thread holds at that instant is held in the child for ever, for the thread is not there. Cure:
- * who computes holds a gate as a reader, and a fork takes it as the writer. Facts:
+ * who computes is counted, and a fork waits until nobody does and lets nobody begin. Facts:
  *   1 nobody waits for a peer, the kernel or a task behind the gate: a fork waits for some milliseconds at most;
  *   2 it is never entered twice by a thread, which a fork that waits in between would make hang;
  *   3 a connection's lock is only held behind it, and so is free in the child;
@@ -12,50 +12,72 @@
 #include <openssl/crypto.h>
 #include <pthread.h>
 
-static pthread_rwlock_t gate = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+/* For the gate a mutex, which the child may unlock, and not a rwlock, which it may not: its thread has another number. */
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+/* Threads that compute, that want to fork. Under gate, which a fork holds while it takes place. */
+static unsigned inside, forking;
 
 static pthread_key_t at_end; /* of each thread that was here; constant once made */
 static bool has_key;
 static _Thread_local bool noted;
 
-void pl_tls_enter(void)
+static void enter(void)
 {
-    if (!noted && has_key)
-        noted = pthread_setspecific(at_end, &gate) == 0;
-    pthread_rwlock_rdlock(&gate);
+    pthread_mutex_lock(&gate);
+    while (forking > 0)
+        pthread_cond_wait(&changed, &gate);
+    inside++;
+    pthread_mutex_unlock(&gate);
 }
 
 void pl_tls_leave(void)
 {
-    pthread_rwlock_unlock(&gate);
+    pthread_mutex_lock(&gate);
+    if (--inside == 0 && forking > 0)
+        pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&gate);
+}
+
+void pl_tls_enter(void)
+{
+    if (!noted && has_key)
+        noted = pthread_setspecific(at_end, &gate) == 0;
+    enter();
 }
 
 static void before_fork(void)
 {
-    pthread_rwlock_wrlock(&gate);
+    pthread_mutex_lock(&gate);
+    forking++;
+    while (inside > 0)
+        pthread_cond_wait(&changed, &gate);
 }
 
-static void after_fork(void)
+static void in_parent(void)
 {
-    pthread_rwlock_unlock(&gate);
+    forking--;
+    pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&gate);
 }
 
-/* The child's thread has another number, so it could not unlock what its parent's has locked. */
 static void in_child(void)
 {
-    gate = (pthread_rwlock_t)PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+    forking = 0; /* others that wanted to fork are not there */
+    changed = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
+    pthread_mutex_unlock(&gate);
 }
 
 static void end_thread(void *unused)
 {
     (void)unused;
-    pthread_rwlock_rdlock(&gate);
+    enter();
     OPENSSL_thread_stop();
-    pthread_rwlock_unlock(&gate);
+    pl_tls_leave();
 }
 
 __attribute__((constructor)) static void guard_forks(void)
 {
     has_key = pthread_key_create(&at_end, end_thread) == 0;
-    pthread_atfork(before_fork, after_fork, in_child);
+    pthread_atfork(before_fork, in_parent, in_child);
 }
