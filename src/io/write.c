@@ -156,9 +156,8 @@ static int say_eof(plait_stream *stream, const plait_transport *transport, struc
         return transport->write_eof ? transport->write_eof(stream->self, &transfer) : PLAIT_ENOTSUP;
     if (!stream->io.is_socket)
         return PLAIT_ENOTSUP;
-    if (pl_load_relaxed(
-            &stream
-                 ->half_closed)) /* the peer may have closed its half since: nothing is connected any more */
+    /* Again: the peer may have closed its half since, and then nothing is connected any more. */
+    if (pl_load_relaxed(&stream->half_closed))
         return 0;
     pl_store_relaxed(&stream->half_closed, 1u);
     return shutdown(stream->io.fd, SHUT_WR) < 0 ? pl_stream_failed(stream, errno) : 0;
