@@ -68,7 +68,7 @@ int answer_status(struct connection *c, int code, int64_t patience)
     char text[400];
     bool head = c->parser.method == HTTP_HEAD;
     int n = write_head(text, sizeof text, c, status, "text/plain", (long long)strlen(status) + 1);
-    n += snprintf(text + n, sizeof text - (size_t)n, head ? "" : "%s\n", status);
+    n += snprintf(text + n, sizeof text - (size_t)n, "%s%s", head ? "" : status, head ? "" : "\n");
     return plait_write(c->stream, text, (size_t)n, NULL, patience);
 }
 
