@@ -6,7 +6,7 @@
 #   make check      the checks of tools/ alone (layers, symbols, format, docs, pairs, build lists)
 #   make bench CASE=lock        plait beside its peers
 #   make install PREFIX=/usr/local DESTDIR=
-#   make test-asan | test-tsan | test-clang | soak | format | clean
+#   make test-asan | test-tsan | test-clang | soak | large | valgrind | format | clean
 #
 # Each target first installs the Debian packages it needs if run as root, else names them.
 
@@ -15,12 +15,12 @@ CASE ?=
 
 build_packages  = gcc libc6-dev binutils meson ninja-build pkg-config python3
 test_packages   = $(build_packages) g++ libcmocka-dev zlib1g-dev liblua5.4-dev libsqlite3-dev \
-                  libssl-dev openssl libhttp-parser-dev
+                  libssl-dev openssl libhttp-parser-dev libcurl4-openssl-dev libhiredis-dev redis-tools
 clang_packages  = $(test_packages) clang
 format_packages = clang-format-14
 peer_packages   = $(shell sed '/^\#/d' bench/packages)
 
-.PHONY: all demo test bench install test-asan test-tsan test-clang soak format check clean
+.PHONY: all demo test bench install test-asan test-tsan test-clang soak large valgrind format check clean
 
 all:
 	@tools/need $(build_packages)
@@ -61,6 +61,17 @@ test-clang:
 soak:
 	@tools/need $(test_packages)
 	@tools/run_tests soak
+
+# A million tasks, a million timers, 10,000 connections; needs 6 GiB of memory and some minutes.
+large:
+	@tools/need $(test_packages)
+	@tools/configure release
+	@ninja -C build/release --quiet tests/stress/scale_test
+	@build/release/tests/stress/scale_test --large
+
+valgrind:
+	@tools/need $(test_packages) valgrind
+	@tools/run_valgrind
 
 check:
 	@tools/need $(test_packages) $(format_packages)

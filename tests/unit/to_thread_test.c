@@ -113,7 +113,7 @@ static void other_tasks_run_meanwhile(void **state)
 static void a_wait_given_up_leaves_the_function_running(void **state)
 {
     (void)state;
-    FOR_EACH_SETTING(s)
+    FOR_EACH_TASKLESS_SETTING(s)
     {
         static struct gate g;
         g = (struct gate){0};
