@@ -451,6 +451,7 @@ static void reset_worker(struct ex_worker *w)
     w->self.spin_budget = 1;
     w->self.woke = 0;
     w->self.spins_missed = w->self.spins_skip = 0;
+    w->self.unparks = 0;
     w->state = EX_READY;
     w->yields_to = 0;
     w->line = -1;
@@ -459,6 +460,7 @@ static void reset_worker(struct ex_worker *w)
 static void begin(void)
 {
     ex.clock = START;
+    pl_self.unparks = 0;
     memcpy((char *)pl_arena + HEAD_FROM, fresh_head, sizeof fresh_head);
     for (int i = 0; i < ex.n; i++)
         reset_worker(&ex.workers[i]);

@@ -273,7 +273,7 @@ static void tasks_threads_and_processes_exclude_each_other(void **state)
 {
     (void)state;
     uint64_t seed = t_seed();
-    FOR_EACH_SETTING(s)
+    FOR_EACH_TASKLESS_SETTING(s)
     {
         struct place *p = t_new(s, sizeof *p);
         struct t_team with, without;
