@@ -248,7 +248,7 @@ static bool sleep_once(struct pl_parked *node, int64_t until)
     /* A:parked.woken, pairs with thread_wake. */
     bool chosen = pl_lot_leave(node);
     if (chosen && node->told) /* two wake-ups for one: another sleeper gets the second */
-        pl_futex_wake(node->word, 1, true);
+        pl_unpark_another(node->word);
     return chosen;
 }
 
@@ -388,6 +388,12 @@ static int wake_shared(uint32_t *word, int n)
     if (!kernel_first && woken < n)
         woken += pl_futex_wake(word, n - woken, true);
     return woken;
+}
+
+void pl_unpark_another(uint32_t *word)
+{
+    if (pl_lot_wake(word, 1) == 0)
+        pl_futex_wake(word, 1, true);
 }
 
 int pl_unpark(uint32_t *word, int n)

@@ -158,6 +158,11 @@ int pl_fd_ready(int fd, uint32_t events);
  * shared word may be counted twice: as such, and as what the kernel woke in their place. */
 int pl_unpark(uint32_t *word, int n);
 
+/* Passes on a wake-up of a shared word that has come twice to one sleeper, or too late: for parkers, whose sleepers stand
+ * in the lot and in the kernel's queue at once. Not to one of these queues only: the other sleepers may stand in the
+ * other one. */
+void pl_unpark_another(uint32_t *word);
+
 /* To announce, before a shared word is changed, that its sleepers will be woken after: should this
  * worker die in between, its recoverer wakes them. Cleared by pl_unpark. */
 static inline void pl_will_unpark(uint32_t *word)

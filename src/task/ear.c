@@ -29,6 +29,7 @@
 
 #include "base/atomic.h"
 #include "base/clock.h"
+#include "park/park.h"
 #include "port/futex.h"
 
 #include <errno.h>
@@ -156,7 +157,7 @@ static void tell(struct pl_heard *h, bool woken)
         return;
     }
     if (woken)
-        pl_futex_wake(h->word, 1, true);
+        pl_unpark_another(h->word);
     free(h);
 }
 
@@ -347,7 +348,7 @@ void pl_ear_withdraw(struct pl_heard *h)
     } else { /* in the box */
         take_out(&h->box->first, &h->box->last, h);
         if (h->woken)
-            pl_futex_wake(h->word, 1, true);
+            pl_unpark_another(h->word);
         free(h);
     }
     pthread_mutex_unlock(&ears_lock);

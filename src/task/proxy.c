@@ -26,7 +26,7 @@
 #include "task/proxy.h"
 
 #include "base/atomic.h"
-#include "port/futex.h"
+#include "park/park.h"
 #include "port/memory.h"
 
 #include <errno.h>
@@ -95,7 +95,7 @@ static void drop(struct pl_proxies *p, struct pl_proxied *e)
 
 static void pass_on(const struct pl_proxied *e)
 {
-    pl_futex_wake(e->heard.word, 1, true);
+    pl_unpark_another(e->heard.word);
 }
 
 static void make_ready(struct pl_proxies *p, struct pl_proxied *e, bool woken)
