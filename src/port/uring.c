@@ -51,14 +51,15 @@ static long configure(int fd, unsigned what, void *arg, unsigned n)
 
 static bool knows_futex(int fd)
 {
-    struct {
-        struct io_uring_probe head;
-        struct io_uring_probe_op ops[OP_FUTEX_WAIT + 1];
-    } probe;
-    memset(&probe, 0, sizeof probe);
-    return configure(fd, IORING_REGISTER_PROBE, &probe, OP_FUTEX_WAIT + 1) >= 0 &&
-           probe.head.last_op >= OP_FUTEX_WAIT &&
-           (probe.ops[OP_FUTEX_WAIT].flags & IO_URING_OP_SUPPORTED);
+    enum {
+        SIZE =
+            sizeof(struct io_uring_probe) + (OP_FUTEX_WAIT + 1) * sizeof(struct io_uring_probe_op)
+    };
+    _Alignas(struct io_uring_probe) char bytes[SIZE] = {0};
+    struct io_uring_probe *probe = (struct io_uring_probe *)bytes;
+    return configure(fd, IORING_REGISTER_PROBE, probe, OP_FUTEX_WAIT + 1) >= 0 &&
+           probe->last_op >= OP_FUTEX_WAIT &&
+           (probe->ops[OP_FUTEX_WAIT].flags & IO_URING_OP_SUPPORTED);
 }
 
 /* Maps a part of the ring; children get nothing there. NULL: no memory. */
