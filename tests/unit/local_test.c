@@ -154,8 +154,9 @@ static void many_variables_in_many_workers_do_not_mix(void **state)
     plait_worker w[8];
     for (int i = 1; i < MANY; i += 2)
         CHECK_RC(plait_local_set(&many[i], initial + i, NULL), 0);
+    /* Processes first: ASan's allocator, unlike libc's, may be locked for ever in a child forked beside busy threads. */
     for (int i = 0; i < 8; i++)
-        w[i] = t_start_one(i % 4 == 3 ? PLAIT_PROCESS : PLAIT_THREAD, change_many, bytes[i]);
+        w[i] = t_start_one(i < 2 ? PLAIT_PROCESS : PLAIT_THREAD, change_many, bytes[i]);
     change_many(bytes[0]);
     for (int i = 0; i < 8; i++)
         CHECK_EQ(t_join_one(w[i]), 0);
