@@ -541,7 +541,8 @@ static void describe(struct tls *tls, plait_tls_info *ret)
     copy(ret->server_name, sizeof ret->server_name,
          SSL_get_servername(tls->ssl, TLSEXT_NAMETYPE_host_name));
     SSL_get0_alpn_selected(tls->ssl, &alpn, &length);
-    memcpy(ret->alpn, alpn, length); /* at most 255 bytes */
+    if (length > 0)
+        memcpy(ret->alpn, alpn, length); /* at most 255 bytes */
     X509 *peer = SSL_get0_peer_certificate(tls->ssl);
     if (peer)
         describe_peer(peer, ret->peer, sizeof ret->peer);
