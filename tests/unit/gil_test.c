@@ -184,13 +184,13 @@ static int run_in_turns(void *arg)
     int me = COUNT(b->number) - 1;
     CHECK_RC(plait_gil_acquire(&b->gil, PLAIT_FOREVER), 0);
     COUNT(b->ready);
+    while (SEEN(b->ready) < RUNNERS) { /* until all are in the circle, however late one begins */
+        CHECK_RC(plait_gil_yield(&b->gil), 0);
+        t_give_way();
+    }
     for (int i = 0; i < TURNS; i++) {
         b->turns[me]++;
         b->log[b->turn++] = me;
-        while (!plait_gil_should_yield(&b->gil) && SEEN(b->ready) < RUNNERS) {
-            plait_gil_yield(&b->gil); /* until all are in the circle */
-            t_give_way();
-        }
         UNTIL(plait_gil_should_yield(&b->gil) || b->turn > RUNNERS * (TURNS - 1));
         CHECK_RC(plait_gil_yield(&b->gil), 0);
     }
