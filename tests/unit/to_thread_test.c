@@ -14,7 +14,9 @@
 
 #define LONG plait_seconds(T_PATIENCE_S)
 
-static const int kinds[] = {PLAIT_THREAD, PLAIT_PROCESS, PLAIT_TASK};
+/* The process first, before there are helpers: ASan's allocator may be locked for ever in a child that is forked while
+ * another thread begins. libc's is not. */
+static const int kinds[] = {PLAIT_PROCESS, PLAIT_THREAD, PLAIT_TASK};
 
 /* A function that blocks until it is let go. */
 struct gate {
@@ -73,7 +75,8 @@ static void it_gives_what_the_function_returned(void **state)
     for (int k = 0; k < 3; k++)
         CHECK_EQ(t_join_one(t_start_one(kinds[k], square_by_helper, NULL)), 0);
     CHECK_EQ(t_in_pthread(square_by_helper, NULL), 0);
-    CHECK_EQ(t_in_fork(square_by_helper, NULL), 0); /* whose parent has helpers */
+    if (!t_is_sanitized())                              /* as above */
+        CHECK_EQ(t_in_fork(square_by_helper, NULL), 0); /* whose parent has helpers */
 }
 
 static int other_thread(void *arg)
