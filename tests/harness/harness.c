@@ -753,6 +753,18 @@ bool t_is_sanitized(void)
     return false;
 }
 
+bool t_may_fork_beside_threads(void)
+{
+#if defined(__SANITIZE_ADDRESS__)
+    return false;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+    return false;
+#endif
+#endif
+    return true;
+}
+
 uint64_t t_seed(void)
 {
     const char *text = getenv("PLAIT_TEST_SEED");

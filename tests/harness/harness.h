@@ -247,6 +247,10 @@ void t_dither(uint64_t *random, int64_t most);
 bool t_is_sanitized(void);
 
 /* Random numbers from a seed that t_seed prints (or takes from PLAIT_TEST_SEED). */
+/* Whether a child may be forked while other threads of the test allocate memory, and allocate itself. libc sees to that;
+ * ASan's allocator of gcc 12 does not: its locks stay taken in the child for ever. */
+bool t_may_fork_beside_threads(void);
+
 uint64_t t_seed(void);
 uint64_t t_random(uint64_t *state);
 int t_below(uint64_t *state, int n);

@@ -62,7 +62,8 @@ static void names_are_looked_up_in_all_kinds_of_worker(void **state)
     (void)state;
     const int kinds[] = {PLAIT_THREAD, PLAIT_PROCESS, PLAIT_TASK};
     for (int k = 0; k < 3; k++)
-        CHECK_EQ(t_join_one(t_start_one(kinds[k], look_up_localhost, NULL)), 0);
+        if (kinds[k] != PLAIT_PROCESS || t_may_fork_beside_threads())
+            CHECK_EQ(t_join_one(t_start_one(kinds[k], look_up_localhost, NULL)), 0);
     CHECK_EQ(look_up_localhost(NULL), 0);
 }
 
@@ -93,7 +94,8 @@ static void a_lookup_can_be_given_up(void **state)
     }
     CHECK_RC(look_up("localhost", PLAIT_NOWAIT), PLAIT_ETIMEDOUT);
     CHECK_EQ(t_join_one(t_start_one(PLAIT_THREAD, look_up_canceled, "localhost")), 0);
-    CHECK_EQ(t_join_one(t_start_one(PLAIT_PROCESS, look_up_canceled, "localhost")), 0);
+    if (t_may_fork_beside_threads())
+        CHECK_EQ(t_join_one(t_start_one(PLAIT_PROCESS, look_up_canceled, "localhost")), 0);
     CHECK_EQ(t_join_one(t_start_one(PLAIT_TASK, look_up_canceled, "localhost")), 0);
 }
 

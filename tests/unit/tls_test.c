@@ -1039,6 +1039,8 @@ static int make_contexts(void *stop)
 static void a_child_forked_while_others_compute_does_not_hang(void **state)
 {
     (void)state;
+    if (!t_may_fork_beside_threads())
+        skip();
     int stop = 0;
     plait_worker others[3];
     for (int i = 0; i < 3; i++)
