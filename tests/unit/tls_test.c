@@ -23,7 +23,8 @@ enum { MIB = 1 << 20 };
 
 static const int kinds[] = {PLAIT_THREAD, PLAIT_PROCESS, PLAIT_TASK};
 #define FOR_EACH_OF_3_KINDS(kind)                                                                  \
-    for (int i_ = 0, kind = kinds[0]; i_ < 3; kind = kinds[++i_ < 3 ? i_ : 0])
+    for (int i_ = 0, kind = kinds[0]; i_ < 3; kind = kinds[++i_ < 3 ? i_ : 0])                     \
+        if (kind != PLAIT_PROCESS || t_may_fork_beside_threads())
 
 /* --- certificates --- */
 
