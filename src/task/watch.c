@@ -244,6 +244,9 @@ static struct pl_watched *note_of(struct pl_loop *loop)
     if (note || !(note = calloc(1, sizeof *note)))
         return note;
     note->serial = loop->serial;
+    note->turns = pl_load_relaxed(
+        &loop->turns); /* a loop in its first turn has been so since now, as far as we know */
+    note->since = plait_now();
     note->next = dog.notes;
     dog.notes = loop->watched = note;
     return note;
