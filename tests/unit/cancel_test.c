@@ -203,7 +203,8 @@ static int take_one_back(void *world)
     struct world *w = world;
     UNTIL(plait_cancelling() == 2);
     CHECK_EQ(plait_uncancel(), 1);
-    CHECK_RC(plait_event_wait(&w->event, plait_ms(1)), PLAIT_ECANCELED); /* one is left */
+    CHECK_RC(plait_event_wait(&w->event, plait_seconds(T_PATIENCE_S)),
+             PLAIT_ECANCELED); /* one is left */
     CHECK_RC(plait_event_wait(&w->event, plait_ms(1)), PLAIT_ETIMEDOUT);
     CHECK_EQ(plait_uncancel(), 0);
     return 0;
