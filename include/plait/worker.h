@@ -113,10 +113,10 @@ PLAIT_API int plait_init(int *argc, char ***argv);
  * Requires: ret, fn; kind and options as above; for arg see the top of this page.
  * Returns: 0 with *ret set; *ret is untouched on failure and nothing is left behind:
  *   PLAIT_EINVAL (NULL, unknown kind, arg_size without arg), PLAIT_EPRIVATE (private arg for a
- *   process), PLAIT_ENOTSUP (task; zygote, spawn), PLAIT_EAGAIN (limit on threads or processes),
+ *   process), PLAIT_ENOTSUP (zygote, spawn), PLAIT_EAGAIN (limit on threads or processes),
  *   PLAIT_ENOMEM, PLAIT_EMFILE, PLAIT_EWORKERS, PLAIT_EARENA, PLAIT_ECLOSED (a process, while the
- *   program is exiting).
- * Blocks: no. Who: threads and processes; not signal handlers; after fork, yes.
+ *   program is exiting); of tasks: PLAIT_EOVERFLOW (.delay), PLAIT_ESTALE (the thread of .loop has no loop).
+ * Blocks: no. Who: threads, processes and tasks; not signal handlers; after fork, yes.
  * Ownership: the worker is joinable until joined or detached.
  * Python: Thread(target=fn, args=(arg,)).start(), Process(...).start(). */
 PLAIT_API int plait_start(plait_worker *ret, int kind, plait_function *fn, void *arg,
@@ -127,7 +127,8 @@ PLAIT_API int plait_start(plait_worker *ret, int kind, plait_function *fn, void 
  * Returns: 0 (its function returned), PLAIT_DIED (it was killed or exited; *ret says how), both with
  *   *ret filled if not NULL; PLAIT_ETIMEDOUT, PLAIT_ECANCELED (still joinable then);
  *   PLAIT_EDEADLK (self, or one that waits for the caller: deadlock.h), PLAIT_ESTALE (joined before, or detached), PLAIT_EINVAL.
- *   Several waiting at once all get the result.
+ *   Several waiting at once all get the result. A task is joined within its process only: elsewhere
+ *   PLAIT_EPRIVATE (that process has not made it known), PLAIT_ENOTSUP (it has).
  * Blocks: yes, cancellable. Who: any thread or process of the family, the parent or not (of a
  *   process killed while its parent is busy, a stranger may not learn the signal: status is then
  *   -1, signal 0). Python: Thread.join, Process.join and .exitcode. */
