@@ -31,6 +31,7 @@
 #include <plait/rwlock.h>
 #include <plait/scope.h>
 #include <plait/semaphore.h>
+#include <plait/start_method.h>
 #include <plait/stream.h>
 #include <plait/task.h>
 #include <plait/to_thread.h>

@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #define MAGIC UINT64_C(0x706c616974617265) /* "plaitare" */
-enum { VERSION = 1, PAGE = 4096 };
+enum { VERSION = 2, PAGE = 4096 };
 
 static const uint64_t most = UINT64_C(64) << 30;
 static const uint64_t least = UINT64_C(64) << 20;
@@ -192,6 +192,21 @@ int pl_arena_descriptor(void)
                 st.st_ino == file_inode;
     errno = saved;
     return ours ? descriptor : -1;
+}
+
+int pl_arena_lift_descriptor(int lowest)
+{
+    int fd = pl_arena_descriptor();
+    if (fd < 0 || fd >= lowest)
+        return 0;
+    int saved = errno;
+    int lifted = fcntl(fd, F_DUPFD_CLOEXEC, lowest);
+    if (lifted >= 0) {
+        close(fd);
+        descriptor = lifted;
+    }
+    errno = saved;
+    return lifted >= 0 ? 0 : PLAIT_EMFILE;
 }
 
 int pl_arena_back(uint64_t offset, uint64_t len)

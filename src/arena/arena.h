@@ -47,6 +47,7 @@ struct pl_arena {
     uint32_t deadlock_policy; /* enum plait_deadlock_policy */
     struct tables *lockdep;   /* tables of sync/lockdep.c, in that mode */
     struct pl_label *labels;  /* names of objects, newest first; see park/label.c */
+    struct pl_code_module *modules; /* where functions lie; see registry/code.c */
 
     /* Atomic; the allocator's own; any worker writes. */
     _Alignas(64) uint32_t chunks_ready; /* chunk states and records below this are backed; grows */
@@ -68,6 +69,9 @@ int pl_arena_attach(int fd);
 
 /* The descriptor to hand to a re-executed child (close-on-exec here). -1 without an arena. */
 int pl_arena_descriptor(void);
+
+/* Moves that descriptor to a number not below `lowest`, unless it has one already. 0 or PLAIT_EMFILE. */
+int pl_arena_lift_descriptor(int lowest);
 
 /* Reserves pages for [offset, offset + len). 0 or PLAIT_ENOMEM. Pages already there keep their
  * content; new ones are zero. */

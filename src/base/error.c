@@ -56,6 +56,9 @@ static const struct {
     ROW(PLAIT_EEOF, "the stream ended before what was asked for"),
     ROW(PLAIT_ELIMIT, "the separator was not found within the limit"),
     ROW(PLAIT_ENAME, "the host name cannot be resolved"),
+    ROW(PLAIT_EINIT, "main does not begin with plait_init"),
+    ROW(PLAIT_EMODULE, "the function's program or library is not the same in the new process"),
+    ROW(PLAIT_EPRELOAD, "the hook of plait_zygote_preload has started threads"),
     ROW(PLAIT_ETLS, "the TLS handshake failed or the certificate was refused"),
 #undef ROW
 };

@@ -321,23 +321,33 @@ static bool has_hung_up(int fd)
 
 void pl_lifeline_tie(const struct pl_lifeline *parents)
 {
+    close(parents->write_end); /* first, so that there is a descriptor to be had */
+    pl_lifeline_tie_to(parents->read_end);
+}
+
+/* No /proc: the second best follows the forking thread. */
+static void tie_to_thread(int read_end)
+{
+    pid_t parent = getppid();
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent || has_hung_up(read_end))
+        kill(getpid(), SIGKILL);
+    close(read_end);
+}
+
+void pl_lifeline_tie_to(int read_end)
+{
     /* Whom to signal is a property of the open file, and the inherited one is shared with all
      * siblings: each child needs an open file of its own on the same pipe. */
     char path[40];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", parents->read_end);
-    pid_t parent = getppid();
-    close(parents->write_end); /* first, so that there is a descriptor to be had */
+    snprintf(path, sizeof path, "/proc/self/fd/%d", read_end);
     pl_lifeline_untie();
     int own = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (own < 0) {
-        /* No /proc: the second best follows the forking thread. */
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (getppid() != parent || has_hung_up(parents->read_end))
-            kill(getpid(), SIGKILL);
-        close(parents->read_end);
+        tie_to_thread(read_end);
         return;
     }
-    close(parents->read_end);
+    close(read_end);
     tie = own;
     tie_inode = inode_of(own);
     fcntl(own, F_SETOWN, getpid());

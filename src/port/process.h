@@ -78,6 +78,9 @@ bool pl_lifeline_is_usable(const struct pl_lifeline *line);
  * already, does not return. */
 void pl_lifeline_tie(const struct pl_lifeline *parents);
 
+/* The same for a process that has been handed the reading end alone, which is closed. */
+void pl_lifeline_tie_to(int read_end);
+
 /* In a forked child: lets go of the tie that its parent had to its own parent. */
 void pl_lifeline_untie(void);
 

@@ -61,6 +61,11 @@ static void forget_self_in_child(void)
     pl_self.locals = locals;
 }
 
+void pl_forked(void)
+{
+    forget_self_in_child();
+}
+
 static void sign_off(void *slot)
 {
     /* A started worker signs off itself, knowing its status; here come threads that are not ours, and

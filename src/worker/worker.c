@@ -6,22 +6,19 @@
 #include "port/cpu.h"
 #include "port/process.h"
 #include "worker/tasks.h"
-#include "worker/worker_internal.h"
+#include "worker/begin.h"
 
 #include <plait/arena.h>
+#include <plait/start_method.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
-int plait_init(int *argc, char ***argv)
-{
-    if (!argc != !argv)
-        return PLAIT_EINVAL;
-    return pl_self_known();
-}
-
 /* --- starting --- */
+
+enum { MOST_FDS = 196 };                        /* that the zygote can be sent */
+static const size_t MOST_COPIED = SIZE_MAX / 2; /* bytes */
 
 static int check_kind(int kind, const plait_options *o)
 {
@@ -31,8 +28,8 @@ static int check_kind(int kind, const plait_options *o)
         return PLAIT_EINVAL;
     if (o->start_method < PLAIT_START_DEFAULT || o->start_method > PLAIT_SPAWN)
         return PLAIT_EINVAL;
-    if (o->start_method == PLAIT_ZYGOTE || o->start_method == PLAIT_SPAWN)
-        return PLAIT_ENOTSUP;
+    if (o->n_fds && (!o->fds || kind != PLAIT_PROCESS))
+        return PLAIT_EINVAL;
     return 0;
 }
 
@@ -60,12 +57,35 @@ static int fill_argument(struct pl_slot *slot, void *arg, size_t size)
     slot->argument = arg;
     if (size == 0)
         return 0;
-    if (size > SIZE_MAX - sizeof(struct pl_argument_tag))
+    if (size > MOST_COPIED)
         return PLAIT_ENOMEM;
     int rc = pl_alloc_noted(sizeof(struct pl_argument_tag) + size, note_argument, slot);
     if (rc == 0)
         memcpy(slot->argument, arg, size);
     return rc;
+}
+
+/* For a process that will not have this one's memory: the function by name, the argument and the list of descriptors, in one
+ * block. */
+static int fill_begin(struct pl_slot *slot, plait_function *fn, void *arg, const plait_options *o)
+{
+    struct pl_code code;
+    if (o->arg_size > MOST_COPIED || o->n_fds > MOST_FDS)
+        return o->n_fds > MOST_FDS ? PLAIT_EOVERFLOW : PLAIT_ENOMEM;
+    int rc = pl_code_name(&code, fn);
+    if (rc == 0)
+        rc = pl_alloc_noted(sizeof(struct pl_argument_tag) + sizeof(struct pl_begin) + o->arg_size,
+                            note_argument, slot);
+    if (rc < 0)
+        return rc;
+    struct pl_begin *begin = slot->argument;
+    begin->function = code;
+    begin->argument = o->arg_size ? begin->copy : arg;
+    begin->start_method = pl_load_relaxed(&pl_default_method);
+    if (o->arg_size)
+        memcpy(begin->copy, arg, o->arg_size);
+    slot->function = NULL; /* it finds it itself */
+    return 0;
 }
 
 static void fill_name(struct pl_slot *slot, const char *name)
@@ -77,11 +97,24 @@ static void fill_name(struct pl_slot *slot, const char *name)
     pl_name_set(slot, name ? name : made);
 }
 
-static int start_filled(struct pl_slot *slot, const plait_options *o)
+static int method_of(const plait_options *o)
 {
-    if (pl_slot_kind(slot) == PLAIT_THREAD)
-        return pl_thread_start(slot, o->stack_size);
-    return pl_process_start(slot);
+    return o->start_method == PLAIT_START_DEFAULT ? plait_get_start_method() : o->start_method;
+}
+
+static int start_thread(struct pl_slot *slot, void *arg, const plait_options *o)
+{
+    int rc = fill_argument(slot, arg, o->arg_size);
+    return rc < 0 ? rc : pl_thread_start(slot, o->stack_size);
+}
+
+static int start_process(struct pl_slot *slot, plait_function *fn, void *arg,
+                         const plait_options *o)
+{
+    int method = method_of(o);
+    int rc =
+        method == PLAIT_FORK ? fill_argument(slot, arg, o->arg_size) : fill_begin(slot, fn, arg, o);
+    return rc < 0 ? rc : pl_process_start(slot, method, o);
 }
 
 static int start(plait_worker *ret, int kind, plait_function *fn, void *arg, const plait_options *o)
@@ -100,9 +133,7 @@ static int start(plait_worker *ret, int kind, plait_function *fn, void *arg, con
                                                  (o->detach ? PL_FLAG_DETACHED : 0) |
                                                  (kind == PLAIT_PROCESS ? PL_FLAG_MAIN : 0)));
     fill_name(slot, o->name);
-    rc = fill_argument(slot, arg, o->arg_size);
-    if (rc == 0)
-        rc = start_filled(slot, o);
+    rc = kind == PLAIT_THREAD ? start_thread(slot, arg, o) : start_process(slot, fn, arg, o);
     if (rc < 0) {
         pl_slot_drop_argument(slot);
         pl_slot_abandon(slot);

@@ -6,7 +6,7 @@
 
 /* Starts the worker of a claimed and filled slot. 0; on failure nothing is left but the slot. */
 int pl_thread_start(struct pl_slot *slot, size_t stack_size);
-int pl_process_start(struct pl_slot *slot);
+int pl_process_start(struct pl_slot *slot, int method, const plait_options *o);
 
 /* Runs the slot's function in the calling thread, which is the worker. Its status. */
 int pl_worker_run(struct pl_slot *slot);

@@ -803,6 +803,13 @@ int t_below(uint64_t *state, int n)
     return (int)(t_random(state) % (uint64_t)n);
 }
 
+/* Tests say by variables of their own what workers are to do, which a clean process would not see. Those about the
+ * start methods ask for each. */
+__attribute__((constructor)) static void fork_by_default(void)
+{
+    plait_set_start_method(PLAIT_FORK);
+}
+
 void t_arguments(int argc, char **argv)
 {
 #ifdef PL_STEP_HOOKS

@@ -1,0 +1,24 @@
+/* Functions by a name that means the same in every process of the family.
+ *
+ * A forked child has its parent's code at the same addresses; one that was executed anew has it elsewhere, and
+ * may lack libraries that were loaded later. So an address in the code does not travel; the module that it is of and
+ * the place in it do. Modules are listed in the arena, once each, for ever. */
+#ifndef PL_REGISTRY_CODE_H
+#define PL_REGISTRY_CODE_H
+
+#include <plait/worker.h>
+#include <stdint.h>
+
+struct pl_code {
+    struct pl_code_module *module; /* in the arena */
+    uint64_t offset;               /* from where it is loaded */
+};
+
+/* Names a function. 0; PLAIT_EMODULE (it is in no module: code made at run time), PLAIT_ENOMEM. */
+int pl_code_name(struct pl_code *ret, plait_function *fn);
+
+/* The function in this process; loads its library if need be. 0; PLAIT_EMODULE: that build of the module is not
+ * to be had here. */
+int pl_code_find(const struct pl_code *code, plait_function **ret);
+
+#endif

@@ -1,0 +1,100 @@
+/* How a process comes into being, and what it is told at its beginning.
+ *
+ *   fork    fork.c          has all that its parent had
+ *   spawn   spawn.c         is executed anew (reexec.c), and finds its role in plait_init (init.c)
+ *   zygote  zygote_ask.c    asks the zygote, a process that was executed anew once (zygote.c) and forks siblings
+ *
+ * All three end in pl_process_main (process.c). */
+#ifndef PL_WORKER_BEGIN_H
+#define PL_WORKER_BEGIN_H
+
+#include "port/process.h"
+#include "registry/code.h"
+#include "worker/worker_internal.h"
+
+/* What a process that has not its parent's memory has to be told. In the arena, in front of the copy of the argument; part
+ * of the same block, which is freed as the argument is (pl_slot_drop_argument). Written by the starter before the process
+ * is there, read by the process. */
+struct pl_begin {
+    struct pl_code function;
+    void *argument;
+    int32_t start_method; /* what plait_set_start_method said */
+    _Alignas(16) char copy[];
+};
+
+/* A process to be: its entry, the entry's `life` as the starter left it (until that is confirmed, nothing of the entry
+ * may be touched: if the starter died, it may serve another), and how it is tied to its parent. */
+struct pl_birth {
+    struct pl_slot *slot;
+    uint64_t meant;
+    bool detached;
+    const int *fds; /* to be handed over; not for fork */
+    size_t n_fds;
+};
+
+/* --- the three ways. 0; on failure nothing is left but the entry: PLAIT_EAGAIN, PLAIT_ENOMEM, PLAIT_EMFILE ... --- */
+
+int pl_fork_start(const struct pl_birth *birth);
+int pl_spawn_start(const struct pl_birth *birth);
+int pl_zygote_start(const struct pl_birth *birth);
+
+/* --- the child: process.c --- */
+
+/* Runs the worker of an entry as this process, and ends it. All that ties the process to its parent is done. */
+_Noreturn void pl_process_main(struct pl_slot *slot, uint64_t meant);
+
+/* --- the lifeline of this process, which its children are tied to: process.c --- */
+
+/* 0, PLAIT_EMFILE. */
+int pl_lifeline_need(void);
+
+/* The end that children hold, and which pipe it is. -1 and 0: none yet. */
+int pl_lifeline_read_end(void);
+uint64_t pl_lifeline_inode(void);
+
+/* In a child forked by plait: is tied to the lifeline it was forked with, or to nothing. */
+void pl_lifeline_inherit(bool detached);
+
+/* Set around our own fork(): the child then ties the lifeline itself. */
+void pl_lifeline_forking(bool now);
+
+/* --- executing the program anew: reexec.c --- */
+
+enum pl_role_kind { PL_ROLE_NONE, PL_ROLE_ZYGOTE, PL_ROLE_SPAWNED };
+
+/* What an executed process is to be, told by its environment. Descriptors have the same numbers as in its parent. */
+struct pl_role {
+    enum pl_role_kind kind;
+    int arena;
+    int lifeline;    /* of its starter */
+    bool detached;   /* not to be tied to it */
+    int socket;      /* zygote: requests */
+    uint32_t slot;   /* spawned: index of its entry */
+    uint64_t meant;  /* and its life */
+    bool fork_twice; /* zygote: as if it could not make siblings; for tests */
+};
+
+/* Keeps what the program was called with. 0, PLAIT_ENOMEM. */
+int pl_program_keep(int argc, char **argv);
+
+/* Executes the program anew. 0 with its pid; PLAIT_EINIT (plait_init was not called), PLAIT_ENOTSUP (it runs
+ * with privileges of its file), PLAIT_EAGAIN, PLAIT_ENOMEM, PLAIT_EMFILE, or an errno negated. */
+int pl_reexec(const struct pl_role *role, const int *fds, size_t n_fds, int32_t *ret_pid);
+
+/* The role that this process was given; taken out of the environment. False: what stands there makes no sense. */
+bool pl_role_take(struct pl_role *ret);
+
+/* Whether the program may be executed anew at all: its file gives it no privileges that it may have dropped. */
+bool pl_may_reexec(void);
+
+/* --- in an executed process; they do not return --- */
+
+_Noreturn void pl_zygote_main(const struct pl_role *role);
+_Noreturn void pl_spawned_main(const struct pl_role *role);
+
+/* What plait_set_start_method said. Atomic. */
+extern int32_t pl_default_method;
+
+extern bool pl_zygotes_fork_twice; /* tests: as where siblings cannot be made */
+
+#endif

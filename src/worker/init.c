@@ -1,0 +1,40 @@
+/* plait_init: the first line of main, where a process that was executed anew turns off into its role. */
+#include "base/atomic.h"
+#include "worker/begin.h"
+
+#include <plait/start_method.h>
+
+int32_t pl_default_method = PLAIT_START_DEFAULT;
+
+int plait_init(int *argc, char ***argv)
+{
+    struct pl_role role;
+    if (!argc != !argv)
+        return PLAIT_EINVAL;
+    if (!pl_role_take(&role))
+        return PLAIT_EINVAL;
+    int rc = pl_program_keep(argc ? *argc : 0, argv ? *argv : NULL);
+    if (rc < 0)
+        return rc;
+    if (role.kind == PL_ROLE_ZYGOTE)
+        pl_zygote_main(&role);
+    if (role.kind == PL_ROLE_SPAWNED)
+        pl_spawned_main(&role);
+    return pl_self_known();
+}
+
+int plait_set_start_method(int method)
+{
+    if (method < PLAIT_START_DEFAULT || method > PLAIT_SPAWN)
+        return PLAIT_EINVAL;
+    pl_store_relaxed(&pl_default_method, method);
+    return 0;
+}
+
+int plait_get_start_method(void)
+{
+    int method = pl_load_relaxed(&pl_default_method);
+    if (method != PLAIT_START_DEFAULT)
+        return method;
+    return pl_may_reexec() ? PLAIT_ZYGOTE : PLAIT_FORK;
+}

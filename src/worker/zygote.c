@@ -1,0 +1,284 @@
+/* The zygote: the program executed anew, which got no further than plait_init, and forks whenever it is asked to.
+ *
+ * It has one thread, no locks, no open files but its own and hardly any memory, so that a fork of it is clean and cheap
+ * however large the program is. The processes it makes are its siblings (port/clone.h): children of the process that
+ * asked, which waits for them as for any other, and does not mind if the zygote dies.
+ *
+ * Death. The zygote is killed between any two lines: the kernel writes the pid of a new process into its entry before that
+ * process exists, so who asked sees in the entry whether there is one. Who asked is killed: the lifeline ends the
+ * zygote and what it has forked. */
+#include "worker/zygote.h"
+
+#include "arena/arena.h"
+#include "base/atomic.h"
+#include "port/clone.h"
+#include "port/memory.h"
+#include "worker/begin.h"
+
+#include <plait/start_method.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { HIGH = 512 }; /* where its own descriptors are out of the way of those handed over */
+
+static plait_zygote_hook *preload;
+
+int plait_zygote_preload(plait_zygote_hook *hook)
+{
+    preload = hook;
+    return 0;
+}
+
+/* What the zygote works with. */
+static struct {
+    int socket;
+    int lifeline;
+    bool forks_twice; /* it cannot make siblings */
+} own;
+
+/* A request as received. */
+struct order {
+    struct pl_zygote_request request;
+    int fds[PL_ZYGOTE_FDS];
+    int n_fds;
+};
+
+/* --- the child --- */
+
+/* Moves a descriptor to where no target is. */
+static int lift(int fd, int above)
+{
+    int moved = fd >= above ? fd : fcntl(fd, F_DUPFD_CLOEXEC, above);
+    if (moved != fd && moved >= 0)
+        close(fd);
+    return moved;
+}
+
+static int highest_place(const struct order *order)
+{
+    int highest = STDERR_FILENO;
+    for (uint32_t i = 0; i < order->request.n_fds; i++)
+        if (order->request.places[i] > highest)
+            highest = order->request.places[i];
+    return highest;
+}
+
+static bool put(int fd, int place)
+{
+    int flags = place > STDERR_FILENO ? O_CLOEXEC : 0;
+    bool done = dup3(fd, place, flags) >= 0;
+    close(fd);
+    return done;
+}
+
+/* Gives the descriptors the numbers they have in the starter. First all are moved above any number that is asked for. */
+static bool take_descriptors(struct order *order)
+{
+    int above = highest_place(order) + 1, next = 0;
+    own.lifeline = lift(own.lifeline, above);
+    bool good = own.lifeline >= 0 && pl_arena_lift_descriptor(above) == 0;
+    for (int i = 0; i < order->n_fds; i++) {
+        order->fds[i] = lift(order->fds[i], above);
+        good = good && order->fds[i] >= 0;
+    }
+    for (int stream = 0; stream <= STDERR_FILENO && good; stream++) {
+        if (order->request.brings & 1u << stream)
+            good = put(order->fds[next++], stream);
+        else
+            close(stream);
+    }
+    if (good && order->request.brings & PL_ZYGOTE_HAS_CWD) {
+        good = fchdir(order->fds[next]) == 0;
+        close(order->fds[next++]);
+    }
+    for (uint32_t i = 0; i < order->request.n_fds && good; i++)
+        good = put(order->fds[next++], order->request.places[i]);
+    return good;
+}
+
+static void let_signals_in(void)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static _Noreturn void child_main(struct order *order)
+{
+    enum { NO_DESCRIPTORS = 126 };
+    close(own.socket);
+    if (!take_descriptors(order))
+        _exit(NO_DESCRIPTORS);
+    if (order->request.detached)
+        close(own.lifeline);
+    else
+        pl_lifeline_tie_to(own.lifeline);
+    let_signals_in();
+    pl_process_main(pl_slot_at(order->request.slot), order->request.meant);
+}
+
+/* --- forking --- */
+
+static int error_of(int rc)
+{
+    return rc == -ENOMEM ? PLAIT_ENOMEM : PLAIT_EAGAIN;
+}
+
+static int fork_sibling(struct order *order, struct pl_slot *slot)
+{
+    int rc = pl_clone_sibling(&slot->pid);
+    if (rc == 0) {
+        pl_forked();
+        child_main(order);
+    }
+    return rc < 0 ? error_of(rc) : 0;
+}
+
+/* The process in between ends at once, and its child goes to the next process above that adopts orphans: who asked. */
+static int fork_grandchild(struct order *order, struct pl_slot *slot)
+{
+    pid_t between = fork();
+    if (between == 0) {
+        pid_t pid = fork();
+        if (pid == 0)
+            child_main(order);
+        if (pid > 0)
+            pl_store_release(&slot->pid, (int32_t)pid);
+        _exit(pid < 0);
+    }
+    int status = 0;
+    while (between > 0 && waitpid(between, &status, 0) < 0 && errno == EINTR)
+        continue;
+    return between < 0 ? error_of(-errno) : status ? PLAIT_EAGAIN : 0;
+}
+
+static int serve(struct order *order)
+{
+    struct pl_slot *slot = pl_slot_at(order->request.slot);
+    return own.forks_twice ? fork_grandchild(order, slot) : fork_sibling(order, slot);
+}
+
+/* --- the socket --- */
+
+static void keep_descriptors(struct msghdr *message, struct order *order)
+{
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        order->n_fds = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+        memcpy(order->fds, CMSG_DATA(c), (size_t)order->n_fds * sizeof(int));
+    }
+}
+
+static int expected_descriptors(const struct pl_zygote_request *request)
+{
+    return __builtin_popcount(request->brings) + (int)request->n_fds;
+}
+
+/* Waits for a request. False: there will be none. */
+static bool receive(struct order *order)
+{
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof order->fds)];
+    struct iovec part = {&order->request, sizeof order->request};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = control,
+                             .msg_controllen = sizeof control};
+    order->n_fds = 0;
+    ssize_t n = recvmsg(own.socket, &message, MSG_CMSG_CLOEXEC);
+    if (n <= 0)
+        return n < 0 && errno == EINTR && receive(order);
+    keep_descriptors(&message, order);
+    return true;
+}
+
+static void answer(int rc)
+{
+    struct pl_zygote_answer answer = {.rc = rc};
+    if (send(own.socket, &answer, sizeof answer, MSG_NOSIGNAL) < 0)
+        _exit(0); /* nobody is there any more */
+}
+
+static void close_all(const struct order *order)
+{
+    for (int i = 0; i < order->n_fds; i++)
+        close(order->fds[i]);
+}
+
+/* Descriptors that did not all come: the table was full. */
+static void serve_all(void)
+{
+    static struct order order;
+    while (receive(&order)) {
+        bool whole = order.n_fds == expected_descriptors(&order.request);
+        int rc = whole ? serve(&order) : PLAIT_EMFILE;
+        close_all(&order);
+        answer(rc);
+    }
+}
+
+/* --- the beginning --- */
+
+static int run_preload(void)
+{
+    int rc = preload ? preload() : 0;
+    if (rc < 0)
+        return rc;
+    return pl_process_threads(getpid()) > 1 && !own.forks_twice ? PLAIT_EPRELOAD : 0;
+}
+
+static int prepare(const struct pl_role *role)
+{
+    int rc = pl_arena_attach(role->arena);
+    if (rc < 0)
+        return rc;
+    own.lifeline = role->lifeline;
+    own.forks_twice = role->fork_twice || !pl_clone_prepare();
+    return run_preload();
+}
+
+/* As a worker would be: the zygote keeps the lifeline's end for its children, and holds a tie of its own. */
+static void tie(int lifeline)
+{
+    int copy = fcntl(lifeline, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    if (copy >= 0)
+        pl_lifeline_tie_to(copy);
+}
+
+static void get_out_of_the_way(void)
+{
+    struct rlimit limit;
+    int above = HIGH;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < 2 * HIGH)
+        above = (int)limit.rlim_cur / 2;
+    int lifted = fcntl(own.socket, F_DUPFD_CLOEXEC, above);
+    if (lifted >= 0) {
+        close(own.socket);
+        own.socket = lifted;
+    }
+    own.lifeline = lift(own.lifeline, above);
+    pl_arena_lift_descriptor(above);
+}
+
+_Noreturn void pl_zygote_main(const struct pl_role *role)
+{
+    prctl(PR_SET_NAME, "plait-zygote");
+    own.socket = role->socket;
+    tie(role->lifeline);
+    int rc = prepare(role);
+    if (rc == 0)
+        get_out_of_the_way();
+    answer(rc == 0 && own.forks_twice ? PL_ZYGOTE_FORKS_TWICE : rc);
+    if (rc == 0)
+        serve_all();
+    _exit(0);
+}

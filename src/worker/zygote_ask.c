@@ -1,0 +1,340 @@
+/* PLAIT_ZYGOTE, the starter's side: keeps a zygote and asks it for processes.
+ *
+ * One request at a time, under a lock: the zygote could not serve two at once, and answers arrive in order.
+ *
+ * Naive: a zygote that does not answer is dead; make another and ask again. Its fault: it may have made the process before it
+ * died, and then there would be two. Cure: fact Z.
+ *   Z  the kernel writes the pid of the new process into its entry within the call that makes it (pl_clone_sibling). So once
+ *      the zygote can make no more (its socket is closed, which happens on its way out, or it has been killed and
+ *      collected), the entry says whether there is a process.
+ * Where siblings cannot be made, the pid is written a little later, by the process in between; a death just there leaves
+ * a process that finds its entry given up, and leaves. */
+#include "worker/zygote.h"
+
+#include "base/atomic.h"
+#include "base/clock.h"
+#include "port/memory.h"
+#include "worker/begin.h"
+
+#include <plait/start_method.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* ns after which a zygote that says nothing is taken for stuck: somebody has stopped it, or main does not call plait_init. */
+static const int64_t patience = INT64_C(10) * 1000 * 1000 * 1000;
+
+/* Whose process it was when the zygote was made: what a zygote cannot change later. */
+struct standing {
+    uid_t user;
+    gid_t group;
+    pid_t session, process_group;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* Under the lock. */
+static struct {
+    int32_t pid; /* 0: none */
+    int handle;  /* pidfd, -1: not to be had */
+    int socket;
+    ino_t inode; /* of the socket: the program may close our descriptors and use the numbers */
+    struct standing standing;
+    uint64_t lifeline; /* the one it is tied to */
+} zygote = {.handle = -1, .socket = -1};
+
+bool pl_zygotes_fork_twice; /* tests: as where siblings cannot be made */
+
+/* --- fork --- */
+
+static void lock_before_fork(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+static void unlock_in_parent(void)
+{
+    pthread_mutex_unlock(&lock);
+}
+
+static bool socket_is_ours(void)
+{
+    struct stat st;
+    return zygote.socket >= 0 && fstat(zygote.socket, &st) == 0 && st.st_ino == zygote.inode &&
+           S_ISSOCK(st.st_mode);
+}
+
+static void forget(void)
+{
+    if (socket_is_ours())
+        close(zygote.socket);
+    if (zygote.handle >= 0)
+        close(zygote.handle);
+    zygote.pid = 0;
+    zygote.handle = zygote.socket = -1;
+}
+
+/* It is the parent's. */
+static void forget_in_child(void)
+{
+    forget();
+    pthread_mutex_unlock(&lock);
+}
+
+__attribute__((constructor(101))) static void watch_fork(void)
+{
+    pthread_atfork(lock_before_fork, unlock_in_parent, forget_in_child);
+}
+
+/* --- keeping one --- */
+
+static struct standing standing_now(void)
+{
+    return (struct standing){geteuid(), getegid(), getsid(0), getpgrp()};
+}
+
+static bool stands_as(const struct standing *a, const struct standing *b)
+{
+    return a->user == b->user && a->group == b->group && a->session == b->session &&
+           a->process_group == b->process_group;
+}
+
+/* Ends the zygote for certain, and collects it. It is our child, so its pid is its own until then - unless the
+ * program collects any child. */
+static void bury(void)
+{
+    if (zygote.handle >= 0)
+        pl_process_signal(zygote.handle, SIGKILL);
+    else if (pl_process_child_runs(zygote.pid))
+        kill(zygote.pid, SIGKILL);
+    int rc;
+    do
+        rc = (int)waitpid(zygote.pid, NULL, 0);
+    while (rc < 0 && errno == EINTR);
+    forget();
+}
+
+static int make_socket(int ends[2])
+{
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+        return errno == ENOMEM || errno == ENOBUFS ? PLAIT_ENOMEM : PLAIT_EMFILE;
+    ends[0] = pl_descriptor_above_streams(ends[0]);
+    ends[1] = pl_descriptor_above_streams(ends[1]);
+    if (ends[0] >= 0 && ends[1] >= 0)
+        return 0;
+    close(ends[0]);
+    close(ends[1]);
+    return PLAIT_EMFILE;
+}
+
+/* 0 with the answer's code in *ret_rc; -EPIPE: nobody is there any more; -ETIMEDOUT. */
+static int hear(int *ret_rc)
+{
+    struct pl_zygote_answer answer;
+    struct pollfd p = {.fd = zygote.socket, .events = POLLIN};
+    int64_t end = plait_now() + patience;
+    for (;;) {
+        int64_t left = end - plait_now();
+        int ready = left > 0 ? poll(&p, 1, (int)(left / 1000000) + 1) : 0;
+        if (ready == 0)
+            return -ETIMEDOUT;
+        if (ready < 0)
+            continue;
+        ssize_t n = recv(zygote.socket, &answer, sizeof answer, MSG_DONTWAIT);
+        if (n == (ssize_t)sizeof answer) {
+            *ret_rc = answer.rc;
+            return 0;
+        }
+        if (n >= 0 || errno != EINTR)
+            return -EPIPE;
+    }
+}
+
+static int execute(int ends[2])
+{
+    struct stat st;
+    struct pl_role role = {
+        .kind = PL_ROLE_ZYGOTE,
+        .arena = pl_arena_descriptor(),
+        .lifeline = pl_lifeline_read_end(),
+        .socket = ends[1],
+        .fork_twice = pl_zygotes_fork_twice,
+    };
+    int rc = role.arena < 0 ? PLAIT_EBADF : pl_reexec(&role, NULL, 0, &zygote.pid);
+    close(ends[1]);
+    if (rc < 0) {
+        zygote.pid = 0;
+        close(ends[0]);
+        return rc;
+    }
+    zygote.handle = pl_process_open(zygote.pid);
+    zygote.socket = ends[0];
+    zygote.inode = fstat(ends[0], &st) == 0 ? st.st_ino : 0;
+    zygote.standing = standing_now();
+    zygote.lifeline = pl_lifeline_inode();
+    return 0;
+}
+
+static int make(void)
+{
+    int ends[2], said = 0;
+    int rc = make_socket(ends);
+    if (rc == 0)
+        rc = execute(ends);
+    if (rc < 0)
+        return rc;
+    int heard = hear(&said);
+    if (heard == 0 && said == PL_ZYGOTE_FORKS_TWICE)
+        return prctl(PR_SET_CHILD_SUBREAPER, 1) == 0 ? 0
+                                                     : PLAIT_ENOTSUP; /* its orphans come here */
+    if (heard == 0 && said == 0)
+        return 0;
+    bury();
+    return heard < 0 ? PLAIT_EINIT : said;
+}
+
+static int need(void)
+{
+    if (zygote.pid) {
+        struct standing now = standing_now();
+        if (socket_is_ours() && stands_as(&now, &zygote.standing) &&
+            zygote.lifeline == pl_lifeline_inode())
+            return 0;
+        bury();
+    }
+    return make();
+}
+
+/* --- asking --- */
+
+struct letter {
+    struct pl_zygote_request request;
+    int fds[PL_ZYGOTE_FDS];
+    int n_fds;
+    int directory; /* -1: cannot be opened */
+};
+
+static void enclose(struct letter *letter, int fd, uint32_t bit)
+{
+    if (fcntl(fd, F_GETFD) < 0)
+        return;
+    letter->fds[letter->n_fds++] = fd;
+    letter->request.brings |= bit;
+}
+
+static int write_letter(struct letter *letter, const struct pl_birth *birth)
+{
+    letter->request = (struct pl_zygote_request){
+        .meant = birth->meant,
+        .slot = PL_ID_SLOT(pl_slot_id(birth->slot)),
+        .detached = birth->detached,
+        .n_fds = (uint32_t)birth->n_fds,
+    };
+    letter->n_fds = 0;
+    for (int stream = 0; stream <= STDERR_FILENO; stream++)
+        enclose(letter, stream, 1u << stream);
+    letter->directory = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (letter->directory >= 0)
+        enclose(letter, letter->directory, PL_ZYGOTE_HAS_CWD);
+    for (size_t i = 0; i < birth->n_fds; i++) {
+        if (fcntl(birth->fds[i], F_GETFD) < 0)
+            return PLAIT_EBADF;
+        letter->request.places[i] = birth->fds[i];
+        letter->fds[letter->n_fds++] = birth->fds[i];
+    }
+    return 0;
+}
+
+static int send_letter(const struct letter *letter)
+{
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof letter->fds)];
+    size_t bytes = (size_t)letter->n_fds * sizeof(int);
+    struct iovec part = {(void *)&letter->request, offsetof(struct pl_zygote_request, places) +
+                                                       letter->request.n_fds * sizeof(int32_t)};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    if (letter->n_fds) {
+        message.msg_control = control;
+        message.msg_controllen = CMSG_SPACE(bytes);
+        struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+        *c = (struct cmsghdr){
+            .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(bytes)};
+        memcpy(CMSG_DATA(c), letter->fds, bytes);
+    }
+    ssize_t n;
+    do
+        n = sendmsg(zygote.socket, &message, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    return n >= 0 ? 0 : errno == ETOOMANYREFS ? PLAIT_EMFILE : -EPIPE;
+}
+
+/* Whether the process has been made after all; to be asked once the zygote makes no more. */
+static bool is_made(struct pl_slot *slot)
+{
+    return pl_load_acquire(&slot->pid) != 0;
+}
+
+/* 0; -EPIPE: the zygote has gone, and the process is not made; else the error. */
+static int ask(const struct letter *letter, struct pl_slot *slot)
+{
+    int said = 0, rc = send_letter(letter);
+    if (rc == 0)
+        rc = hear(&said);
+    if (rc == 0)
+        return said;
+    if (rc == PLAIT_EMFILE)
+        return rc;
+    bury();
+    return is_made(slot) ? 0 : rc == -ETIMEDOUT ? PLAIT_EAGAIN : -EPIPE;
+}
+
+static int ask_one(const struct letter *letter, struct pl_slot *slot)
+{
+    enum { TRIES = 3 };
+    int rc = -EPIPE;
+    for (int i = 0; i < TRIES && rc == -EPIPE; i++) {
+        rc = need();
+        if (rc == 0)
+            rc = ask(letter, slot);
+    }
+    return rc == -EPIPE ? PLAIT_EAGAIN : rc;
+}
+
+int pl_zygote_start(const struct pl_birth *birth)
+{
+    struct letter letter;
+    if (birth->n_fds > PL_ZYGOTE_FDS - PL_ZYGOTE_OWN_FDS)
+        return PLAIT_EOVERFLOW;
+    int saved = errno;
+    int rc = write_letter(&letter, birth);
+    if (rc == 0) {
+        pthread_mutex_lock(&lock);
+        rc = ask_one(&letter, birth->slot);
+        pthread_mutex_unlock(&lock);
+    }
+    if (letter.directory >= 0)
+        close(letter.directory);
+    errno = saved;
+    if (rc == 0)
+        pl_store_relaxed(&birth->slot->tid, pl_load_relaxed(&birth->slot->pid));
+    return rc;
+}
+
+int plait_zygote_stop(void)
+{
+    int saved = errno;
+    pthread_mutex_lock(&lock);
+    if (zygote.pid)
+        bury();
+    pthread_mutex_unlock(&lock);
+    errno = saved;
+    return 0;
+}
