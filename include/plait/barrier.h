@@ -54,6 +54,7 @@ typedef struct plait_barrier {
     uint64_t runner_;   /* who runs the action of which round */
     uint32_t parties_;  /* constant after init, like the rest */
     plait_function *action_;
+    uint64_t action_place_[3]; /* where processes that were not forked find it */
     void *arg_;
     int64_t timeout_;
 } plait_barrier;
@@ -66,9 +67,9 @@ typedef struct plait_barrier_options {
 } plait_barrier_options;
 
 /* Makes a barrier for so many workers, whatever its bytes were. NULL options are the default.
- * Requires: nobody uses it; an action that lies at the same address in all processes (as after a fork).
+ * Requires: nobody uses it; an action that is a function of the program or of a library.
  * Returns: 0; PLAIT_EINVAL (NULL, parties < 1, a timeout below -1), PLAIT_EOVERFLOW (more parties than
- *   PLAIT_BARRIER_MAX, timeout too large). Never blocks. Python: Barrier(parties, action, timeout). */
+ *   PLAIT_BARRIER_MAX, timeout too large); in the arena as registering may fail. Never blocks. Python: Barrier(parties, action, timeout). */
 PLAIT_API int plait_barrier_init(plait_barrier *barrier, int parties,
                                  const plait_barrier_options *options);
 

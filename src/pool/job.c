@@ -139,14 +139,21 @@ static bool claim_reopened(struct pl_job *job, uint32_t *ret)
 
 /* --- running --- */
 
-static void run_item(struct pl_job *job, struct pl_claim *claim, struct pl_seat *seat, uint64_t i)
+static plait_item_function *function_of(const struct pl_job *job)
+{
+    plait_function *fn;
+    return pl_function_get(&job->fn, &fn) < 0 ? NULL : (plait_item_function *)(void (*)(void))fn;
+}
+
+static void run_item(struct pl_job *job, plait_item_function *fn, struct pl_claim *claim,
+                     struct pl_seat *seat, uint64_t i)
 {
     const void *in = job->in ? job->in + i * job->in_size : NULL;
     void *out = job->out ? job->out + i * job->out_size : NULL;
     /* R:seat.item: results of the items before are written before the seat says that we are past
      * them; pairs with the reconciler's look at a dead worker's seat. */
     pl_store_release(&seat->item, i);
-    int rc = job->fn(in, out);
+    int rc = fn ? fn(in, out) : PLAIT_EMODULE;
     if (__builtin_expect(rc < 0, 0))
         pl_claim_fail(claim, i, rc);
 }
@@ -198,6 +205,7 @@ static void run_claim(struct pl_job *job, struct pl_seat *seat, uint32_t k)
     uint64_t i = start + claim->first, end = start + pl_claim_items(word);
     uint64_t mine = pl_running_word((pl_load_relaxed(&job->serial) - 1) | 1, k);
     int64_t began = plait_now();
+    plait_item_function *fn = function_of(job);
     pl_store_relaxed(&seat->item, i);
     /* Pair job.stop with close_job: we show that we run, then look whether to stop; it says stop, then
      * looks who runs. */
@@ -207,7 +215,7 @@ static void run_claim(struct pl_job *job, struct pl_seat *seat, uint32_t k)
         if (pl_load_seq_cst(&job->stop))
             break;
         for (uint64_t burst = burst_of(seat); burst > 0 && i < end; burst--, i++)
-            run_item(job, claim, seat, i);
+            run_item(job, fn, claim, seat, i);
     }
     pl_store_release(&seat->item, i);
     if (i == end) /* R:claim.word, pairs with claim_new and pl_job_is_complete: the results. */

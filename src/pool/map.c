@@ -105,7 +105,8 @@ static void open_job(struct call *call, const char *in, char *out, uint64_t n)
     pl_store_relaxed(&job->done, 0u);
     pl_store_relaxed(&job->reopened, 0u);
     pl_store_relaxed(&job->tail, 0u);
-    job->fn = what->fn;
+    pl_function_set(&job->fn, (plait_function *)(void (*)(void))what->fn,
+                    pl_pool_needs_names(call->pool));
     job->in = in;
     job->out = out;
     job->in_size = what->in_size;

@@ -5,6 +5,7 @@
 #include "sync/lock_word.h"
 
 #include <plait/arena.h>
+#include <plait/start_method.h>
 #include <plait/worker.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -34,7 +35,8 @@ static struct plait_pool *make(int kind, int workers, const plait_pool_options *
     pool->n_seats = (uint32_t)workers;
     pool->owner = getpid();
     pool->retries = (uint32_t)o->retries;
-    pool->initializer = o->initializer;
+    pool->start_method = kind == PLAIT_PROCESS ? plait_get_start_method() : PLAIT_START_DEFAULT;
+    pl_function_set(&pool->initializer, o->initializer, pl_pool_needs_names(pool));
     pool->initializer_arg = o->initializer_arg;
     pool->stack_size = o->stack_size;
     snprintf(pool->name, sizeof pool->name, "%s", o->name ? o->name : "Pool");

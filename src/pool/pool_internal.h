@@ -26,6 +26,7 @@
 
 #include "base/atomic.h"
 #include "park/park.h"
+#include "registry/code.h"
 
 #include <plait/lock.h>
 #include <plait/pool.h>
@@ -64,7 +65,7 @@ struct pl_job {
     uint32_t tail;     /* atomic: no entry below is NONE; a hint where to begin */
 
     /* Constant while open. */
-    plait_item_function *fn;
+    struct pl_function fn; /* a plait_item_function */
     const char *in;
     char *out;
     size_t in_size, out_size;
@@ -120,9 +121,10 @@ struct plait_pool {
     uint32_t n_seats;
     int32_t owner; /* pid of the process that opened it */
     uint32_t retries;
-    plait_function *initializer;
+    struct pl_function initializer;
     void *initializer_arg;
     size_t stack_size;
+    int start_method; /* of its processes */
     char name[PLAIT_NAME_SIZE - 8];
 
     plait_lock manage;  /* seats and repairs: one reconciler at a time */
@@ -134,6 +136,12 @@ struct plait_pool {
     struct pl_job *jobs[PL_POOL_JOBS]; /* made when first needed. Atomic */
     struct pl_seat seat[];
 };
+
+/* Whether its workers have the code elsewhere. */
+static inline bool pl_pool_needs_names(const struct plait_pool *pool)
+{
+    return pool->kind == PLAIT_PROCESS && pool->start_method != PLAIT_FORK;
+}
 
 static inline enum pl_claim_state pl_claim_state(uint64_t word)
 {

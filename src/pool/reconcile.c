@@ -139,7 +139,10 @@ static int fill_seat(struct plait_pool *pool, struct pl_seat *seat)
 {
     char name[PLAIT_NAME_SIZE + 16];
     snprintf(name, sizeof name, "%s-%d", pool->name, (int)(seat - pool->seat) + 1);
-    plait_options options = {.name = name, .daemon = true, .stack_size = pool->stack_size};
+    plait_options options = {.name = name,
+                             .daemon = true,
+                             .stack_size = pool->stack_size,
+                             .start_method = pool->start_method};
     seat->pool = pool;
     pl_store_relaxed(&seat->ready, (uint32_t)PL_SEAT_STARTING);
     int rc = plait_start(&seat->worker, (int)pool->kind, pl_seat_main, seat, &options);

@@ -102,13 +102,28 @@ static int work_until_closed(struct plait_pool *pool, struct pl_seat *seat)
     }
 }
 
+/* Whose worker this thread is, and under which id: a child that it forks is not. */
+static _Thread_local struct {
+    const struct plait_pool *pool;
+    uint32_t id;
+} employed __attribute__((tls_model("initial-exec")));
+
+static int initialize(const struct plait_pool *pool)
+{
+    plait_function *initializer;
+    int rc = pl_function_get(&pool->initializer, &initializer);
+    return rc < 0 ? rc : initializer(pool->initializer_arg);
+}
+
 int pl_seat_main(void *arg)
 {
     struct pl_seat *seat = arg;
     struct plait_pool *pool = seat->pool;
-    if (pool->initializer) {
+    employed.pool = pool;
+    employed.id = pl_self.thread_id;
+    if (pool->initializer.address) {
         pl_store_release(&seat->ready, (uint32_t)PL_SEAT_INITIALIZING);
-        int rc = pool->initializer(pool->initializer_arg);
+        int rc = initialize(pool);
         if (rc < 0)
             return rc;
     }
@@ -118,7 +133,5 @@ int pl_seat_main(void *arg)
 
 bool pl_seat_is_mine(const struct plait_pool *pool)
 {
-    const struct pl_slot *slot = pl_self.slot;
-    return slot && slot->function == pl_seat_main &&
-           ((const struct pl_seat *)slot->argument)->pool == pool;
+    return employed.pool == pool && employed.id == pl_self.thread_id;
 }

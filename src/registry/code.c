@@ -9,6 +9,7 @@
 #include "port/module.h"
 
 #include <string.h>
+#include <sys/auxv.h>
 
 struct pl_code_module {
     struct pl_code_module *next; /* constant once it is in the list, like the rest */
@@ -33,10 +34,20 @@ static void push(struct pl_code_module *m)
         continue;
 }
 
+/* The last answers of this thread. Only of the program itself: a library may be unloaded, and another take its place. */
+static _Thread_local struct {
+    plait_function *named, *found;
+    struct pl_code name, of_found;
+} last __attribute__((tls_model("initial-exec")));
+
 int pl_code_name(struct pl_code *ret, plait_function *fn)
 {
     struct pl_module what;
     uintptr_t base;
+    if (fn && last.named == fn) {
+        *ret = last.name;
+        return 0;
+    }
     if (!pl_module_of((const void *)(uintptr_t)fn, &what, &base))
         return PLAIT_EMODULE;
     struct pl_code_module *m = find_listed(&what);
@@ -48,14 +59,59 @@ int pl_code_name(struct pl_code *ret, plait_function *fn)
         push(m);
     }
     *ret = (struct pl_code){m, (uintptr_t)fn - base};
+    if (what.is_program) {
+        last.named = fn;
+        last.name = *ret;
+    }
     return 0;
 }
 
 int pl_code_find(const struct pl_code *code, plait_function **ret)
 {
     uintptr_t base;
-    if (pl_module_find(&code->module->what, &base) < 0)
+    if (code->module == last.of_found.module && code->offset == last.of_found.offset &&
+        last.found) {
+        *ret = last.found;
+        return 0;
+    }
+    if (!code->module || pl_module_find(&code->module->what, &base) < 0)
         return PLAIT_EMODULE;
     *ret = (plait_function *)(base + code->offset);
+    if (code->module->what.is_program) {
+        last.found = *ret;
+        last.of_found = *code;
+    }
+    return 0;
+}
+
+uint64_t pl_image(void)
+{
+    static uint64_t known; /* atomic; all who write it write the same */
+    uint64_t image = pl_load_relaxed(&known), random[2];
+    if (image)
+        return image;
+    /* The kernel gives each execution sixteen random bytes. They are secret: only a digest leaves the process. */
+    memcpy(random, (const void *)getauxval(AT_RANDOM), sizeof random);
+    for (int i = 0; i < 2; i++) {
+        image = (image ^ random[i]) * UINT64_C(0x9e3779b97f4a7c15);
+        image ^= image >> 29;
+    }
+    image |= 1;
+    pl_store_relaxed(&known, image);
+    return image;
+}
+
+void pl_function_set(struct pl_function *f, plait_function *fn, bool shared)
+{
+    *f = (struct pl_function){.address = fn, .image = pl_image()};
+    if (fn && shared && pl_code_name(&f->code, fn) < 0)
+        f->code.module = NULL;
+}
+
+int pl_function_get(const struct pl_function *f, plait_function **ret)
+{
+    if (f->image != pl_image())
+        return pl_code_find(&f->code, ret);
+    *ret = f->address;
     return 0;
 }

@@ -43,6 +43,7 @@
 #include "park/park.h"
 #include "port/cpu.h"
 #include "port/mapping.h"
+#include "registry/code.h"
 
 #include <limits.h>
 #include <plait/barrier.h>
@@ -155,6 +156,14 @@ static uint32_t worker_in_round(const plait_barrier *b, struct pl_slot *slot, ui
         (!pl_arena_holds(b) && pl_load_relaxed(&slot->pid) != pl_load_relaxed(&pl_self.slot->pid)))
         return 0;
     return pl_load_acquire(&slot->id) == id ? id : 0;
+}
+
+/* The action and how other processes find it. */
+static struct pl_function *action_of(const plait_barrier *b)
+{
+    _Static_assert(sizeof b->action_ + sizeof b->action_place_ == sizeof(struct pl_function),
+                   "a function and its name");
+    return (struct pl_function *)&b->action_;
 }
 
 static uint64_t runner_name(uint32_t number, uint32_t id)
@@ -391,7 +400,10 @@ static enum outcome run_action(plait_barrier *b, uint32_t number, int *why)
     bool by_us;
     pl_store_release(&b->runner_, runner_name(number, pl_self.id));
     uint32_t forks = __atomic_load_n(&pl_forks, __ATOMIC_RELAXED);
-    int rc = b->action_(b->arg_);
+    plait_function *action;
+    int rc = pl_function_get(action_of(b), &action);
+    if (rc == 0)
+        rc = action(b->arg_);
     if (forks != __atomic_load_n(&pl_forks, __ATOMIC_RELAXED)) {
         *why = PLAIT_ECHILD; /* a child that the action forked: its parent goes on with the round */
         return OPEN;
@@ -504,7 +516,11 @@ int plait_barrier_init(plait_barrier *barrier, int parties, const plait_barrier_
     if (rc < 0)
         return rc;
     barrier->parties_ = (uint32_t)parties;
-    barrier->action_ = options->action;
+    bool shared = pl_arena_holds(barrier);
+    rc = shared ? pl_thread_known() : 0;
+    if (rc < 0)
+        return rc;
+    pl_function_set(action_of(barrier), options->action, shared);
     barrier->arg_ = options->arg;
     barrier->timeout_ = options->timeout == PLAIT_FOREVER ? 0 : options->timeout;
     pl_store_relaxed(&round_of(barrier)->died, 0u);
