@@ -26,6 +26,7 @@
 #include <plait/once.h>
 #include <plait/pi_lock.h>
 #include <plait/pool.h>
+#include <plait/process.h>
 #include <plait/resolve.h>
 #include <plait/rlock.h>
 #include <plait/rwlock.h>
