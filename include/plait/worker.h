@@ -34,6 +34,7 @@
 
 #include <plait/clock.h>
 #include <plait/error.h>
+#include <plait/process.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -81,7 +82,8 @@ typedef struct plait_options {
     int start_method;  /* enum plait_start_method; processes only */
     size_t stack_size; /* bytes; 0: the system's default, for tasks 64 KiB. Not for processes */
     const int *fds;    /* descriptors to hand over (zygote, spawn); fork inherits all */
-    size_t n_fds;      /* how many */
+    size_t n_fds;      /* how many; at most 196 */
+    const plait_process_options *process; /* its directory, limits, user, ...; processes only */
     plait_worker loop; /* tasks: the thread that is to run it; all zero: the calling one */
     int64_t delay;     /* tasks: ns before it begins */
 } plait_options;

@@ -232,6 +232,13 @@ void pl_process_collect(int pid)
     wait_once(pid, WEXITED | WNOHANG, &info, &usage);
 }
 
+void pl_process_await(int pid)
+{
+    siginfo_t info;
+    struct rusage usage;
+    wait_once(pid, WEXITED, &info, &usage);
+}
+
 bool pl_process_child_runs(int pid)
 {
     siginfo_t info;

@@ -19,6 +19,9 @@ struct pl_process_end {
 int pl_process_reap(int pid, uint64_t birth, struct pl_process_end *ret);
 void pl_process_collect(int pid);
 
+/* Waits for a child that is about to end, and collects it. */
+void pl_process_await(int pid);
+
 /* Waits until a child is a zombie, at most until `deadline`. 0, -ETIMEDOUT, or -ENOSYS where pidfds
  * are not to be had: then poll pl_process_reap. */
 int pl_process_wait(int pid, int64_t deadline);

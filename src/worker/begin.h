@@ -8,6 +8,7 @@
 #ifndef PL_WORKER_BEGIN_H
 #define PL_WORKER_BEGIN_H
 
+#include "port/child.h"
 #include "port/process.h"
 #include "registry/code.h"
 #include "worker/worker_internal.h"
@@ -19,6 +20,9 @@ struct pl_begin {
     struct pl_code function;
     void *argument;
     int32_t start_method; /* what plait_set_start_method said */
+    int32_t pid;          /* of the process; the kernel writes it as it makes it: zygote_ask.c */
+    const plait_process_options
+        *process; /* to be applied; also in the arena, the starter frees it. NULL: none */
     _Alignas(16) char copy[];
 };
 
@@ -28,8 +32,7 @@ struct pl_birth {
     struct pl_slot *slot;
     uint64_t meant;
     bool detached;
-    const int *fds; /* to be handed over; not for fork */
-    size_t n_fds;
+    const plait_options *options;
 };
 
 /* --- the three ways. 0; on failure nothing is left but the entry: PLAIT_EAGAIN, PLAIT_ENOMEM, PLAIT_EMFILE ... --- */
@@ -51,6 +54,7 @@ int pl_lifeline_need(void);
 /* The end that children hold, and which pipe it is. -1 and 0: none yet. */
 int pl_lifeline_read_end(void);
 uint64_t pl_lifeline_inode(void);
+const struct pl_lifeline *pl_lifeline_own(void);
 
 /* In a child forked by plait: is tied to the lifeline it was forked with, or to nothing. */
 void pl_lifeline_inherit(bool detached);
@@ -66,20 +70,23 @@ enum pl_role_kind { PL_ROLE_NONE, PL_ROLE_ZYGOTE, PL_ROLE_SPAWNED };
 struct pl_role {
     enum pl_role_kind kind;
     int arena;
-    int lifeline;    /* of its starter */
-    bool detached;   /* not to be tied to it */
-    int socket;      /* zygote: requests */
-    uint32_t slot;   /* spawned: index of its entry */
-    uint64_t meant;  /* and its life */
-    bool fork_twice; /* zygote: as if it could not make siblings; for tests */
+    int lifeline;                  /* of its starter */
+    const struct pl_lifeline *tie; /* it is tied by its starter, to this; not told */
+    int socket;                    /* zygote: requests */
+    uint32_t slot;                 /* spawned: index of its entry */
+    uint64_t meant;                /* and its life */
+    bool fork_twice;               /* zygote: as if it could not make siblings; for tests */
 };
 
 /* Keeps what the program was called with. 0, PLAIT_ENOMEM. */
 int pl_program_keep(int argc, char **argv);
 
-/* Executes the program anew. 0 with its pid; PLAIT_EINIT (plait_init was not called), PLAIT_ENOTSUP (it runs
- * with privileges of its file), PLAIT_EAGAIN, PLAIT_ENOMEM, PLAIT_EMFILE, or an errno negated. */
-int pl_reexec(const struct pl_role *role, const int *fds, size_t n_fds, int32_t *ret_pid);
+/* Executes the program anew, with the setup (made, not sealed; still the caller's) and so many descriptors handed over.
+ * 0 with *ret, whose pidfd is the caller's; PLAIT_EINIT (plait_init was not called), PLAIT_ENOTSUP (it runs with privileges of its
+ * file, or there is no /proc), PLAIT_EBADF (of `fds`, or the arena's was closed), PLAIT_EINVAL (one of `fds` twice), PLAIT_EAGAIN, PLAIT_ENOMEM,
+ * PLAIT_EMFILE, or another errno negated. */
+int pl_reexec(const struct pl_role *role, struct pl_child_setup *setup, const int *fds,
+              size_t n_fds, struct pl_spawned *ret);
 
 /* The role that this process was given; taken out of the environment. False: what stands there makes no sense. */
 bool pl_role_take(struct pl_role *ret);

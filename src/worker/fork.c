@@ -2,6 +2,7 @@
 #include "base/atomic.h"
 #include "port/context.h"
 #include "worker/begin.h"
+#include "worker/setup.h"
 #include "worker/tasks.h"
 
 #include <errno.h>
@@ -13,22 +14,32 @@
 
 enum { LARGEST_STACK = 64 << 20 }; /* bytes, for a process that a task starts */
 
-static _Noreturn void child_main(const struct pl_birth *birth)
+/* What the child finds on its copy of the stack. */
+struct child {
+    const struct pl_birth *birth;
+    int report[2]; /* how the setup goes; -1: there is none */
+};
+
+static _Noreturn void child_main(const struct child *child)
 {
-    pl_lifeline_inherit(birth->detached);
+    pl_lifeline_inherit(child->birth->detached);
+    if (child->birth->options->process) {
+        close(child->report[0]);
+        pl_setup_apply(child->birth->options->process, child->report[1]);
+    }
     __fpurge(stdout); /* what another thread has printed since is in the parent's buffers too */
     __fpurge(stderr);
-    pl_process_main(birth->slot, birth->meant);
+    pl_process_main(child->birth->slot, child->birth->meant);
 }
 
-static void child_entry(void *birth)
+static void child_entry(void *child)
 {
-    child_main(birth);
+    child_main(child);
 }
 
 /* Where a task's stack is too small for a whole process. As large as a first thread's; if there is no memory for
  * that, what the task has left must do. */
-static void move_to_large_stack(struct pl_birth *birth)
+static void move_to_large_stack(struct child *child)
 {
     struct rlimit limit;
     struct pl_context here, there;
@@ -39,15 +50,44 @@ static void move_to_large_stack(struct pl_birth *birth)
     if (low == MAP_FAILED)
         return;
     pl_context_adopt(&here);
-    pl_context_make(&there, low, size, child_entry, birth);
+    pl_context_make(&there, low, size, child_entry, child);
     pl_context_switch(&here, &there);
 }
 
-static _Noreturn void begin_child(struct pl_birth *birth, bool in_task)
+static _Noreturn void begin_child(struct child *child, bool in_task)
 {
     if (in_task)
-        move_to_large_stack(birth);
-    child_main(birth);
+        move_to_large_stack(child);
+    child_main(child);
+}
+
+/* The pid, or an error. */
+static int make(struct child *child)
+{
+    bool in_task = pl_task_runs();
+    pl_lifeline_forking(true);
+    pid_t pid = fork();
+    if (pid == 0)
+        begin_child(child, in_task);
+    pl_lifeline_forking(false);
+    return pid >= 0 ? (int)pid : errno == ENOMEM ? PLAIT_ENOMEM : PLAIT_EAGAIN;
+}
+
+/* With options the start has not succeeded before they are applied. */
+static int make_with_setup(struct child *child)
+{
+    int rc = pl_setup_check(child->birth->options->process);
+    if (rc == 0)
+        rc = pl_setup_pipe(child->report);
+    if (rc < 0)
+        return rc;
+    int pid = make(child);
+    close(child->report[1]);
+    rc = pid < 0 ? pid : pl_setup_hear(child->report[0]);
+    close(child->report[0]);
+    if (rc < 0 && pid > 0)
+        pl_process_await(pid);
+    return rc < 0 ? rc : pid;
 }
 
 int pl_fork_start(const struct pl_birth *birth)
@@ -57,18 +97,12 @@ int pl_fork_start(const struct pl_birth *birth)
     int saved = errno;
     fflush(stdout);
     fflush(stderr);
-    struct pl_birth copy = *birth; /* on this stack, where the child finds it */
-    bool in_task = pl_task_runs();
-    pl_lifeline_forking(true);
-    pid_t pid = fork();
-    if (pid == 0)
-        begin_child(&copy, in_task);
-    pl_lifeline_forking(false);
-    int rc = pid < 0 ? (errno == ENOMEM ? PLAIT_ENOMEM : PLAIT_EAGAIN) : 0;
+    struct child child = {birth, {-1, -1}};
+    int rc = birth->options->process ? make_with_setup(&child) : make(&child);
     errno = saved;
-    if (pid > 0) {
-        pl_store_relaxed(&birth->slot->tid, (int32_t)pid);
-        pl_store_release(&birth->slot->pid, (int32_t)pid);
-    }
-    return rc;
+    if (rc < 0)
+        return rc;
+    pl_store_relaxed(&birth->slot->tid, (int32_t)rc);
+    pl_store_release(&birth->slot->pid, (int32_t)rc);
+    return 0;
 }

@@ -65,6 +65,11 @@ uint64_t pl_lifeline_inode(void)
     return lifeline.inode;
 }
 
+const struct pl_lifeline *pl_lifeline_own(void)
+{
+    return &lifeline;
+}
+
 void pl_lifeline_forking(bool now)
 {
     forking = now;
@@ -131,9 +136,8 @@ int pl_process_start(struct pl_slot *slot, int method, const plait_options *o)
     struct pl_birth birth = {
         .slot = slot,
         .meant = pl_load_relaxed(&slot->life),
-        .detached = pl_load_relaxed(&slot->flags) & PL_FLAG_DETACHED,
-        .fds = o->fds,
-        .n_fds = o->n_fds,
+        .detached = o->detach,
+        .options = o,
     };
     int rc = pl_lifeline_need();
     if (rc < 0)

@@ -13,10 +13,9 @@
 #include "base/atomic.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,103 +74,103 @@ static void write_role(const struct pl_role *role, char *text)
 {
     snprintf(text, TEXT, VARIABLE "=%d %d %d %d %d %" PRIu32 " %" PRIu64 " %d", (int)role->kind,
              (int)getpid(), role->arena, role->lifeline, role->socket, role->slot, role->meant,
-             role->detached | role->fork_twice << 1);
+             (int)role->fork_twice);
 }
 
-/* The caller's environment with one variable more; to be freed. */
-static char **environment_with(char *variable)
+/* An environment with one variable more; to be freed. */
+static char **environment_with(char *const *given, char *variable)
 {
     size_t n = 0;
-    while (environ && environ[n])
+    while (given && given[n])
         n++;
     char **copy = malloc((n + 2) * sizeof *copy);
     if (!copy)
         return NULL;
     copy[0] = variable;
     if (n)
-        memcpy(copy + 1, environ, n * sizeof *copy);
+        memcpy(copy + 1, given, n * sizeof *copy);
     copy[n + 1] = NULL;
     return copy;
 }
 
-/* A descriptor duplicated onto itself is kept over exec. */
-static int keep(posix_spawn_file_actions_t *actions, int fd)
+/* Descriptors keep their numbers. */
+static int keep(struct pl_child_setup *setup, int fd)
 {
-    return fd < 0 ? 0 : posix_spawn_file_actions_adddup2(actions, fd, fd);
+    return fd <= STDERR_FILENO ? 0 : pl_child_setup_move(setup, fd, fd);
 }
 
-static int keep_all(posix_spawn_file_actions_t *actions, const struct pl_role *role, const int *fds,
+static int keep_all(struct pl_child_setup *setup, const struct pl_role *role, const int *fds,
                     size_t n_fds)
 {
-    int error = keep(actions, role->arena);
-    if (error == 0)
-        error = keep(actions, role->lifeline);
-    if (error == 0)
-        error = keep(actions, role->socket);
-    for (size_t i = 0; error == 0 && i < n_fds; i++)
-        error = keep(actions, fds[i]);
-    return error;
+    int rc = keep(setup, role->arena);
+    if (rc == 0)
+        rc = keep(setup, role->lifeline);
+    if (rc == 0)
+        rc = keep(setup, role->socket);
+    for (size_t i = 0; rc == 0 && i < n_fds; i++)
+        rc = fcntl(fds[i], F_GETFD) < 0 ? PLAIT_EBADF : keep(setup, fds[i]);
+    return rc;
 }
 
-/* The zygote lives with all signals blocked: those from the terminal are for the program. */
-static int set_signals(posix_spawnattr_t *attr, const struct pl_role *role)
+static int error_of(int rc, int step)
 {
-    sigset_t mask, all;
-    sigfillset(&all);
-    sigemptyset(&mask);
-    posix_spawnattr_setsigmask(attr, role->kind == PL_ROLE_ZYGOTE ? &all : &mask);
-    posix_spawnattr_setsigdefault(attr, &all);
-    return posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    switch (rc) {
+    case -ENOENT:
+        return step == PLAIT_STEP_EXEC ? PLAIT_ENOTSUP : rc; /* no /proc */
+    case -EPERM: /* a limit of the cgroup, too, is told so by some kernels */
+        return step == PLAIT_STEP_CLONE ? PLAIT_EAGAIN : rc;
+    default:
+        return rc;
+    }
 }
 
-static int execute(const struct pl_role *role, const int *fds, size_t n_fds, char **environment,
-                   int32_t *ret_pid)
+static int execute(struct pl_child_setup *setup, char *variable, struct pl_spawned *ret)
 {
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attr;
-    pid_t pid;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attr);
-    int error = keep_all(&actions, role, fds, n_fds);
-    if (error == 0)
-        error = set_signals(&attr, role);
-    if (error == 0)
-        error = posix_spawn(&pid, "/proc/self/exe", &actions, &attr, arguments, environment);
-    posix_spawnattr_destroy(&attr);
-    posix_spawn_file_actions_destroy(&actions);
-    if (error == 0)
-        *ret_pid = (int32_t)pid;
-    return -error;
+    char *const program[] = {(char *)(uintptr_t) "/proc/self/exe", NULL};
+    int step, path;
+    char *const *given = setup->env ? setup->env : environ;
+    char **environment = environment_with(given, variable);
+    if (!environment)
+        return PLAIT_ENOMEM;
+    struct pl_spawn spawn = {
+        .paths = program, .argv = arguments, .env = environment, .setup = setup};
+    int rc = pl_child_spawn(&spawn, ret, &step, &path);
+    free(environment);
+    return error_of(rc, step);
 }
 
-int pl_reexec(const struct pl_role *role, const int *fds, size_t n_fds, int32_t *ret_pid)
+int pl_reexec(const struct pl_role *role, struct pl_child_setup *setup, const int *fds,
+              size_t n_fds, struct pl_spawned *ret)
 {
     char variable[TEXT];
     if (!pl_load_acquire(&arguments))
         return PLAIT_EINIT;
     if (!pl_may_reexec())
         return PLAIT_ENOTSUP;
+    if (role->arena < 0)
+        return PLAIT_EBADF;
     int saved = errno;
     write_role(role, variable);
-    char **environment = environment_with(variable);
-    int rc = environment ? execute(role, fds, n_fds, environment, ret_pid) : PLAIT_ENOMEM;
-    free(environment);
+    int rc = keep_all(setup, role, fds, n_fds);
+    if (rc == 0)
+        rc = pl_child_setup_seal(setup, role->tie);
+    if (rc == 0)
+        rc = execute(setup, variable, ret);
     errno = saved;
-    return rc == -ENOENT ? PLAIT_ENOTSUP : rc; /* no /proc */
+    return rc;
 }
 
 /* --- the new process --- */
 
 static bool read_role(const char *text, struct pl_role *ret, int *ret_starter)
 {
-    int kind, flags, n = 0;
+    int kind, twice, n = 0;
     if (sscanf(text, "%d %d %d %d %d %" SCNu32 " %" SCNu64 " %d%n", &kind, ret_starter, &ret->arena,
-               &ret->lifeline, &ret->socket, &ret->slot, &ret->meant, &flags, &n) != 8 ||
+               &ret->lifeline, &ret->socket, &ret->slot, &ret->meant, &twice, &n) != 8 ||
         text[n] != 0 || (kind != PL_ROLE_ZYGOTE && kind != PL_ROLE_SPAWNED))
         return false;
     ret->kind = (enum pl_role_kind)kind;
-    ret->detached = flags & 1;
-    ret->fork_twice = flags & 2;
+    ret->fork_twice = twice;
     return true;
 }
 

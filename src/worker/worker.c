@@ -28,7 +28,7 @@ static int check_kind(int kind, const plait_options *o)
         return PLAIT_EINVAL;
     if (o->start_method < PLAIT_START_DEFAULT || o->start_method > PLAIT_SPAWN)
         return PLAIT_EINVAL;
-    if (o->n_fds && (!o->fds || kind != PLAIT_PROCESS))
+    if ((o->n_fds && !o->fds) || ((o->n_fds || o->process) && kind != PLAIT_PROCESS))
         return PLAIT_EINVAL;
     return 0;
 }
@@ -82,6 +82,8 @@ static int fill_begin(struct pl_slot *slot, plait_function *fn, void *arg, const
     begin->function = code;
     begin->argument = o->arg_size ? begin->copy : arg;
     begin->start_method = pl_load_relaxed(&pl_default_method);
+    begin->pid = 0;
+    begin->process = NULL;
     if (o->arg_size)
         memcpy(begin->copy, arg, o->arg_size);
     slot->function = NULL; /* it finds it itself */
@@ -130,7 +132,7 @@ static int start(plait_worker *ret, int kind, plait_function *fn, void *arg, con
     pl_store_relaxed(&slot->parent_birth, self.birth);
     pl_store_relaxed(&slot->parent_pid, self.pid);
     pl_fetch_or_relaxed(&slot->flags, (uint32_t)((o->daemon ? PL_FLAG_DAEMON : 0) |
-                                                 (o->detach ? PL_FLAG_DETACHED : 0) |
+
                                                  (kind == PLAIT_PROCESS ? PL_FLAG_MAIN : 0)));
     fill_name(slot, o->name);
     rc = kind == PLAIT_THREAD ? start_thread(slot, arg, o) : start_process(slot, fn, arg, o);
@@ -140,6 +142,8 @@ static int start(plait_worker *ret, int kind, plait_function *fn, void *arg, con
         return rc;
     }
     *ret = worker;
+    if (o->detach) /* last: before that the entry could be another's by the time the starter writes into it */
+        plait_detach(worker);
     return 0;
 }
 

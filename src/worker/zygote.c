@@ -14,6 +14,7 @@
 #include "port/clone.h"
 #include "port/memory.h"
 #include "worker/begin.h"
+#include "worker/setup.h"
 
 #include <plait/start_method.h>
 
@@ -42,6 +43,7 @@ int plait_zygote_preload(plait_zygote_hook *hook)
 static struct {
     int socket;
     int lifeline;
+    int report;       /* of a child that has a setup to apply */
     bool forks_twice; /* it cannot make siblings */
 } own;
 
@@ -100,6 +102,8 @@ static bool take_descriptors(struct order *order)
         good = fchdir(order->fds[next]) == 0;
         close(order->fds[next++]);
     }
+    if (good && order->request.brings & PL_ZYGOTE_HAS_REPORT)
+        own.report = order->fds[next++];
     for (uint32_t i = 0; i < order->request.n_fds && good; i++)
         good = put(order->fds[next++], order->request.places[i]);
     return good;
@@ -110,6 +114,11 @@ static void let_signals_in(void)
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static struct pl_begin *begin_of(struct pl_slot *slot)
+{
+    return slot->argument;
 }
 
 static _Noreturn void child_main(struct order *order)
@@ -123,7 +132,12 @@ static _Noreturn void child_main(struct order *order)
     else
         pl_lifeline_tie_to(own.lifeline);
     let_signals_in();
-    pl_process_main(pl_slot_at(order->request.slot), order->request.meant);
+    struct pl_slot *slot = pl_slot_at(order->request.slot);
+    /* The starter waits for this, so the entry is still the one; if the starter is killed, so is who is tied to it, and
+     * what somebody else does meanwhile fails at its entry. */
+    if (order->request.brings & PL_ZYGOTE_HAS_REPORT)
+        pl_setup_apply(begin_of(slot)->process, own.report);
+    pl_process_main(slot, order->request.meant);
 }
 
 /* --- forking --- */
@@ -133,38 +147,61 @@ static int error_of(int rc)
     return rc == -ENOMEM ? PLAIT_ENOMEM : PLAIT_EAGAIN;
 }
 
-static int fork_sibling(struct order *order, struct pl_slot *slot)
+static int fork_sibling(struct order *order, struct pl_begin *begin, int32_t *ret_pid)
 {
-    int rc = pl_clone_sibling(&slot->pid);
+    int rc = pl_clone_sibling(&begin->pid);
     if (rc == 0) {
         pl_forked();
         child_main(order);
     }
+    *ret_pid = rc;
     return rc < 0 ? error_of(rc) : 0;
 }
 
-/* The process in between ends at once, and its child goes to the next process above that adopts orphans: who asked. */
-static int fork_grandchild(struct order *order, struct pl_slot *slot)
+static _Noreturn void be_in_between(struct order *order, struct pl_begin *begin, int report)
 {
-    pid_t between = fork();
-    if (between == 0) {
-        pid_t pid = fork();
-        if (pid == 0)
-            child_main(order);
-        if (pid > 0)
-            pl_store_release(&slot->pid, (int32_t)pid);
-        _exit(pid < 0);
-    }
-    int status = 0;
-    while (between > 0 && waitpid(between, &status, 0) < 0 && errno == EINTR)
-        continue;
-    return between < 0 ? error_of(-errno) : status ? PLAIT_EAGAIN : 0;
+    pid_t pid = fork();
+    if (pid == 0)
+        child_main(order);
+    int32_t said = pid < 0 ? error_of(-errno) : (int32_t)pid;
+    if (pid > 0)
+        pl_store_release(&begin->pid, said);
+    ssize_t n = write(report, &said, sizeof said);
+    _exit(n != (ssize_t)sizeof said);
 }
 
-static int serve(struct order *order)
+/* What the process in between has said: a pid, or an error. It ends at once, and its child goes to the next process above
+ * that adopts orphans: who asked. */
+static int32_t hear_in_between(pid_t between, int report)
 {
-    struct pl_slot *slot = pl_slot_at(order->request.slot);
-    return own.forks_twice ? fork_grandchild(order, slot) : fork_sibling(order, slot);
+    int32_t said;
+    if (read(report, &said, sizeof said) != (ssize_t)sizeof said)
+        said = PLAIT_EAGAIN;
+    while (waitpid(between, NULL, 0) < 0 && errno == EINTR)
+        continue;
+    return said;
+}
+
+static int fork_grandchild(struct order *order, struct pl_begin *begin, int32_t *ret_pid)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return PLAIT_EMFILE;
+    pid_t between = fork();
+    if (between == 0)
+        be_in_between(order, begin, ends[1]);
+    close(ends[1]);
+    int32_t said = between < 0 ? error_of(-errno) : hear_in_between(between, ends[0]);
+    close(ends[0]);
+    *ret_pid = said;
+    return said < 0 ? said : 0;
+}
+
+static int serve(struct order *order, int32_t *ret_pid)
+{
+    struct pl_begin *begin = begin_of(pl_slot_at(order->request.slot));
+    return own.forks_twice ? fork_grandchild(order, begin, ret_pid)
+                           : fork_sibling(order, begin, ret_pid);
 }
 
 /* --- the socket --- */
@@ -201,9 +238,9 @@ static bool receive(struct order *order)
     return true;
 }
 
-static void answer(int rc)
+static void answer(int rc, int32_t pid)
 {
-    struct pl_zygote_answer answer = {.rc = rc};
+    struct pl_zygote_answer answer = {.rc = rc, .pid = pid};
     if (send(own.socket, &answer, sizeof answer, MSG_NOSIGNAL) < 0)
         _exit(0); /* nobody is there any more */
 }
@@ -220,9 +257,10 @@ static void serve_all(void)
     static struct order order;
     while (receive(&order)) {
         bool whole = order.n_fds == expected_descriptors(&order.request);
-        int rc = whole ? serve(&order) : PLAIT_EMFILE;
+        int32_t pid = 0;
+        int rc = whole ? serve(&order, &pid) : PLAIT_EMFILE;
         close_all(&order);
-        answer(rc);
+        answer(rc, pid);
     }
 }
 
@@ -277,7 +315,7 @@ _Noreturn void pl_zygote_main(const struct pl_role *role)
     int rc = prepare(role);
     if (rc == 0)
         get_out_of_the_way();
-    answer(rc == 0 && own.forks_twice ? PL_ZYGOTE_FORKS_TWICE : rc);
+    answer(rc == 0 && own.forks_twice ? PL_ZYGOTE_FORKS_TWICE : rc, 0);
     if (rc == 0)
         serve_all();
     _exit(0);

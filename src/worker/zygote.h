@@ -7,8 +7,9 @@
 enum {
     PL_ZYGOTE_FDS = 200, /* descriptors that one request may bring */
     PL_ZYGOTE_OWN_FDS =
-        4, /* of these: the standard streams, as far as they are open, and the working directory */
-    PL_ZYGOTE_HAS_CWD = 8, /* after the bits of the three streams */
+        5, /* of these: the standard streams, as far as they are open, the working directory, the report */
+    PL_ZYGOTE_HAS_CWD = 8,     /* after the bits of the three streams */
+    PL_ZYGOTE_HAS_REPORT = 16, /* of the setup: worker/setup.h */
 };
 
 /* Makes a process. Descriptors come along: those that `brings` has bits for, then n_fds others. */
@@ -16,7 +17,7 @@ struct pl_zygote_request {
     uint64_t meant;    /* the entry's life */
     uint32_t slot;     /* its index */
     uint32_t detached; /* not to be tied to the lifeline */
-    uint32_t brings;   /* bits 0..2: standard streams; PL_ZYGOTE_HAS_CWD */
+    uint32_t brings;   /* bits 0..2: standard streams; PL_ZYGOTE_HAS_... */
     uint32_t n_fds;
     int32_t places
         [PL_ZYGOTE_FDS -
@@ -27,6 +28,7 @@ struct pl_zygote_request {
 enum { PL_ZYGOTE_FORKS_TWICE = 1 };
 struct pl_zygote_answer {
     int32_t rc;
+    int32_t pid; /* of the process */
 };
 
 #endif

@@ -4,7 +4,7 @@
  *
  * Naive: a zygote that does not answer is dead; make another and ask again. Its fault: it may have made the process before it
  * died, and then there would be two. Cure: fact Z.
- *   Z  the kernel writes the pid of the new process into its entry within the call that makes it (pl_clone_sibling). So once
+ *   Z  the kernel writes the pid of the new process into the block that its entry points to within the call that makes it (pl_clone_sibling). So once
  *      the zygote can make no more (its socket is closed, which happens on its way out, or it has been killed and
  *      collected), the entry says whether there is a process.
  * Where siblings cannot be made, the pid is written a little later, by the process in between; a death just there leaves
@@ -15,13 +15,16 @@
 #include "base/clock.h"
 #include "port/memory.h"
 #include "worker/begin.h"
+#include "worker/setup.h"
 
+#include <plait/arena.h>
 #include <plait/start_method.h>
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -136,10 +139,9 @@ static int make_socket(int ends[2])
     return PLAIT_EMFILE;
 }
 
-/* 0 with the answer's code in *ret_rc; -EPIPE: nobody is there any more; -ETIMEDOUT. */
-static int hear(int *ret_rc)
+/* 0 with the answer; -EPIPE: nobody is there any more; -ETIMEDOUT. */
+static int hear(struct pl_zygote_answer *ret)
 {
-    struct pl_zygote_answer answer;
     struct pollfd p = {.fd = zygote.socket, .events = POLLIN};
     int64_t end = plait_now() + patience;
     for (;;) {
@@ -149,11 +151,9 @@ static int hear(int *ret_rc)
             return -ETIMEDOUT;
         if (ready < 0)
             continue;
-        ssize_t n = recv(zygote.socket, &answer, sizeof answer, MSG_DONTWAIT);
-        if (n == (ssize_t)sizeof answer) {
-            *ret_rc = answer.rc;
+        ssize_t n = recv(zygote.socket, ret, sizeof *ret, MSG_DONTWAIT);
+        if (n == (ssize_t)sizeof *ret)
             return 0;
-        }
         if (n >= 0 || errno != EINTR)
             return -EPIPE;
     }
@@ -169,14 +169,18 @@ static int execute(int ends[2])
         .socket = ends[1],
         .fork_twice = pl_zygotes_fork_twice,
     };
-    int rc = role.arena < 0 ? PLAIT_EBADF : pl_reexec(&role, NULL, 0, &zygote.pid);
+    /* All signals blocked: those from the terminal are for the program. */
+    struct pl_child_setup setup = {.highest = STDERR_FILENO, .mask = ~UINT64_C(0)};
+    struct pl_spawned spawned;
+    int rc = pl_reexec(&role, &setup, NULL, 0, &spawned);
+    pl_child_setup_free(&setup);
     close(ends[1]);
     if (rc < 0) {
-        zygote.pid = 0;
         close(ends[0]);
         return rc;
     }
-    zygote.handle = pl_process_open(zygote.pid);
+    zygote.pid = (int32_t)spawned.pid;
+    zygote.handle = spawned.pidfd;
     zygote.socket = ends[0];
     zygote.inode = fstat(ends[0], &st) == 0 ? st.st_ino : 0;
     zygote.standing = standing_now();
@@ -186,20 +190,20 @@ static int execute(int ends[2])
 
 static int make(void)
 {
-    int ends[2], said = 0;
+    int ends[2];
+    struct pl_zygote_answer hello;
     int rc = make_socket(ends);
     if (rc == 0)
         rc = execute(ends);
     if (rc < 0)
         return rc;
-    int heard = hear(&said);
-    if (heard == 0 && said == PL_ZYGOTE_FORKS_TWICE)
-        return prctl(PR_SET_CHILD_SUBREAPER, 1) == 0 ? 0
-                                                     : PLAIT_ENOTSUP; /* its orphans come here */
-    if (heard == 0 && said == 0)
+    int heard = hear(&hello);
+    if (heard == 0 && hello.rc == PL_ZYGOTE_FORKS_TWICE) /* its orphans are to come here */
+        return prctl(PR_SET_CHILD_SUBREAPER, 1) == 0 ? 0 : PLAIT_ENOTSUP;
+    if (heard == 0 && hello.rc == 0)
         return 0;
     bury();
-    return heard < 0 ? PLAIT_EINIT : said;
+    return heard < 0 ? PLAIT_EINIT : hello.rc;
 }
 
 static int need(void)
@@ -221,6 +225,7 @@ struct letter {
     int fds[PL_ZYGOTE_FDS];
     int n_fds;
     int directory; /* -1: cannot be opened */
+    int report;    /* -1: no setup */
 };
 
 static void enclose(struct letter *letter, int fd, uint32_t bit)
@@ -231,13 +236,29 @@ static void enclose(struct letter *letter, int fd, uint32_t bit)
     letter->request.brings |= bit;
 }
 
+/* The standard streams go in any case. */
+static int enclose_given(struct letter *letter, const plait_options *o)
+{
+    for (size_t i = 0; i < o->n_fds; i++) {
+        if (fcntl(o->fds[i], F_GETFD) < 0)
+            return PLAIT_EBADF;
+        for (uint32_t k = 0; k < letter->request.n_fds; k++)
+            if (letter->request.places[k] == o->fds[i])
+                return PLAIT_EINVAL;
+        if (o->fds[i] <= STDERR_FILENO)
+            continue;
+        letter->request.places[letter->request.n_fds++] = o->fds[i];
+        letter->fds[letter->n_fds++] = o->fds[i];
+    }
+    return 0;
+}
+
 static int write_letter(struct letter *letter, const struct pl_birth *birth)
 {
     letter->request = (struct pl_zygote_request){
         .meant = birth->meant,
         .slot = PL_ID_SLOT(pl_slot_id(birth->slot)),
         .detached = birth->detached,
-        .n_fds = (uint32_t)birth->n_fds,
     };
     letter->n_fds = 0;
     for (int stream = 0; stream <= STDERR_FILENO; stream++)
@@ -245,13 +266,9 @@ static int write_letter(struct letter *letter, const struct pl_birth *birth)
     letter->directory = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (letter->directory >= 0)
         enclose(letter, letter->directory, PL_ZYGOTE_HAS_CWD);
-    for (size_t i = 0; i < birth->n_fds; i++) {
-        if (fcntl(birth->fds[i], F_GETFD) < 0)
-            return PLAIT_EBADF;
-        letter->request.places[i] = birth->fds[i];
-        letter->fds[letter->n_fds++] = birth->fds[i];
-    }
-    return 0;
+    if (letter->report >= 0)
+        enclose(letter, letter->report, PL_ZYGOTE_HAS_REPORT);
+    return enclose_given(letter, birth->options);
 }
 
 static int send_letter(const struct letter *letter)
@@ -276,56 +293,99 @@ static int send_letter(const struct letter *letter)
     return n >= 0 ? 0 : errno == ETOOMANYREFS ? PLAIT_EMFILE : -EPIPE;
 }
 
-/* Whether the process has been made after all; to be asked once the zygote makes no more. */
-static bool is_made(struct pl_slot *slot)
+/* The process that has been made after all, 0: there is none. To be asked once the zygote makes no more. As long as nobody has
+ * entered, the block is there. */
+static int32_t find_made(const struct pl_birth *birth, const struct pl_begin *begin)
 {
-    return pl_load_acquire(&slot->pid) != 0;
+    int32_t pid = pl_load_acquire(&begin->pid);
+    bool entered = pl_load_acquire(&birth->slot->life) != birth->meant;
+    while (entered && (pid = pl_load_acquire(&birth->slot->pid)) == 0)
+        sched_yield(); /* it is just writing it down */
+    return pid;
 }
 
-/* 0; -EPIPE: the zygote has gone, and the process is not made; else the error. */
-static int ask(const struct letter *letter, struct pl_slot *slot)
+/* The pid; -EPIPE: the zygote has gone, and no process is made; or the error. */
+static int ask(const struct letter *letter, const struct pl_birth *birth,
+               const struct pl_begin *begin)
 {
-    int said = 0, rc = send_letter(letter);
+    struct pl_zygote_answer answer;
+    int rc = send_letter(letter);
     if (rc == 0)
-        rc = hear(&said);
+        rc = hear(&answer);
     if (rc == 0)
-        return said;
+        return answer.rc < 0 ? answer.rc : answer.pid;
     if (rc == PLAIT_EMFILE)
         return rc;
     bury();
-    return is_made(slot) ? 0 : rc == -ETIMEDOUT ? PLAIT_EAGAIN : -EPIPE;
+    int32_t pid = find_made(birth, begin);
+    return pid ? pid : rc == -ETIMEDOUT ? PLAIT_EAGAIN : -EPIPE;
 }
 
-static int ask_one(const struct letter *letter, struct pl_slot *slot)
+static int ask_one(const struct letter *letter, const struct pl_birth *birth,
+                   const struct pl_begin *begin)
 {
     enum { TRIES = 3 };
     int rc = -EPIPE;
     for (int i = 0; i < TRIES && rc == -EPIPE; i++) {
         rc = need();
         if (rc == 0)
-            rc = ask(letter, slot);
+            rc = ask(letter, birth, begin);
     }
     return rc == -EPIPE ? PLAIT_EAGAIN : rc;
 }
 
-int pl_zygote_start(const struct pl_birth *birth)
+/* The pid, or the error. */
+static int send_and_hear(struct letter *letter, const struct pl_birth *birth,
+                         const struct pl_begin *begin)
 {
-    struct letter letter;
-    if (birth->n_fds > PL_ZYGOTE_FDS - PL_ZYGOTE_OWN_FDS)
-        return PLAIT_EOVERFLOW;
-    int saved = errno;
-    int rc = write_letter(&letter, birth);
+    int rc = write_letter(letter, birth);
     if (rc == 0) {
         pthread_mutex_lock(&lock);
-        rc = ask_one(&letter, birth->slot);
+        rc = ask_one(letter, birth, begin);
         pthread_mutex_unlock(&lock);
     }
-    if (letter.directory >= 0)
-        close(letter.directory);
-    errno = saved;
-    if (rc == 0)
-        pl_store_relaxed(&birth->slot->tid, pl_load_relaxed(&birth->slot->pid));
+    if (letter->directory >= 0)
+        close(letter->directory);
     return rc;
+}
+
+/* With options the start has not succeeded before they are applied. */
+static int start_with_setup(struct letter *letter, const struct pl_birth *birth,
+                            struct pl_begin *begin)
+{
+    int ends[2], rc = pl_setup_check(birth->options->process);
+    if (rc == 0)
+        rc = pl_setup_pipe(ends);
+    if (rc < 0)
+        return rc;
+    plait_process_options *copy = pl_setup_copy(birth->options->process);
+    begin->process = copy;
+    letter->report = ends[1];
+    rc = copy ? send_and_hear(letter, birth, begin) : plait_last_error();
+    close(ends[1]);
+    int heard = rc > 0 ? pl_setup_hear(ends[0]) : 0;
+    if (heard < 0)
+        pl_process_await(rc);
+    close(ends[0]);
+    plait_free(copy);
+    return heard < 0 ? heard : rc;
+}
+
+int pl_zygote_start(const struct pl_birth *birth)
+{
+    struct letter letter = {.report = -1};
+    struct pl_begin *begin = birth->slot->argument;
+    if (birth->options->n_fds > PL_ZYGOTE_FDS - PL_ZYGOTE_OWN_FDS)
+        return PLAIT_EOVERFLOW;
+    int saved = errno;
+    int rc = birth->options->process ? start_with_setup(&letter, birth, begin)
+                                     : send_and_hear(&letter, birth, begin);
+    errno = saved;
+    if (rc < 0)
+        return rc;
+    pl_store_relaxed(&birth->slot->tid, (int32_t)rc);
+    pl_store_release(&birth->slot->pid, (int32_t)rc);
+    return 0;
 }
 
 int plait_zygote_stop(void)
