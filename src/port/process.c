@@ -350,6 +350,8 @@ void pl_lifeline_tie_to(int read_end)
     snprintf(path, sizeof path, "/proc/self/fd/%d", read_end);
     pl_lifeline_untie();
     int own = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (own >= 0)
+        own = pl_descriptor_above_streams(own);
     if (own < 0) {
         tie_to_thread(read_end);
         return;

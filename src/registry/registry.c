@@ -285,8 +285,10 @@ int pl_slot_claim(struct pl_slot **ret)
 
 void pl_slot_abandon(struct pl_slot *slot)
 {
+    /* A process that has come about after all and been faster keeps it. */
     uint64_t life = pl_load_relaxed(&slot->life);
-    pl_store_release(&slot->life, life_word(pl_generation_of(life), PL_FREE, 0));
+    if (pl_life_of(life) == PL_NEW)
+        pl_cas_acq_rel(&slot->life, &life, life_word(pl_generation_of(life), PL_FREE, 0));
 }
 
 /* --- entering and leaving --- */

@@ -78,6 +78,9 @@ struct pl_role {
     bool fork_twice;               /* zygote: as if it could not make siblings; for tests */
 };
 
+/* plait_init but for its last step, which makes the arena: for tests, whose programs are families of their own. */
+int pl_program_begin(int argc, char **argv);
+
 /* Keeps what the program was called with. 0, PLAIT_ENOMEM. */
 int pl_program_keep(int argc, char **argv);
 

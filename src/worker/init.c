@@ -6,21 +6,25 @@
 
 int32_t pl_default_method = PLAIT_START_DEFAULT;
 
-int plait_init(int *argc, char ***argv)
+int pl_program_begin(int argc, char **argv)
 {
     struct pl_role role;
-    if (!argc != !argv)
-        return PLAIT_EINVAL;
     if (!pl_role_take(&role))
         return PLAIT_EINVAL;
-    int rc = pl_program_keep(argc ? *argc : 0, argv ? *argv : NULL);
-    if (rc < 0)
-        return rc;
-    if (role.kind == PL_ROLE_ZYGOTE)
+    int rc = pl_program_keep(argc, argv);
+    if (rc == 0 && role.kind == PL_ROLE_ZYGOTE)
         pl_zygote_main(&role);
-    if (role.kind == PL_ROLE_SPAWNED)
+    if (rc == 0 && role.kind == PL_ROLE_SPAWNED)
         pl_spawned_main(&role);
-    return pl_self_known();
+    return rc;
+}
+
+int plait_init(int *argc, char ***argv)
+{
+    if (!argc != !argv)
+        return PLAIT_EINVAL;
+    int rc = pl_program_begin(argc ? *argc : 0, argv ? *argv : NULL);
+    return rc < 0 ? rc : pl_self_known();
 }
 
 int plait_set_start_method(int method)

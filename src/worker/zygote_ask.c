@@ -30,7 +30,6 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 /* ns after which a zygote that says nothing is taken for stuck: somebody has stopped it, or main does not call plait_init. */
@@ -111,19 +110,26 @@ static bool stands_as(const struct standing *a, const struct standing *b)
            a->process_group == b->process_group;
 }
 
+static void await_end(int32_t pid, int64_t deadline)
+{
+    if (pl_process_wait(pid, deadline) != -ENOSYS)
+        return;
+    while (pl_process_child_runs(pid) && plait_now() < deadline) /* no descriptor to be had */
+        usleep(1000);
+}
+
 /* Ends the zygote for certain, and collects it. It is our child, so its pid is its own until then - unless the
  * program collects any child. */
 static void bury(void)
 {
+    int32_t pid = zygote.pid;
     if (zygote.handle >= 0)
         pl_process_signal(zygote.handle, SIGKILL);
-    else if (pl_process_child_runs(zygote.pid))
-        kill(zygote.pid, SIGKILL);
-    int rc;
-    do
-        rc = (int)waitpid(zygote.pid, NULL, 0);
-    while (rc < 0 && errno == EINTR);
-    forget();
+    else if (pl_process_child_runs(pid))
+        kill(pid, SIGKILL);
+    forget(); /* the socket: that ends it, too, if it is another user's by now and may not be killed */
+    await_end(pid, plait_now() + patience);
+    pl_process_collect(pid);
 }
 
 static int make_socket(int ends[2])
@@ -264,6 +270,8 @@ static int write_letter(struct letter *letter, const struct pl_birth *birth)
     for (int stream = 0; stream <= STDERR_FILENO; stream++)
         enclose(letter, stream, 1u << stream);
     letter->directory = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (letter->directory >= 0)
+        letter->directory = pl_descriptor_above_streams(letter->directory);
     if (letter->directory >= 0)
         enclose(letter, letter->directory, PL_ZYGOTE_HAS_CWD);
     if (letter->report >= 0)

@@ -98,8 +98,6 @@ static void what_makes_no_sense_is_refused_and_leaves_nothing(void **state)
         {PLAIT_PROCESS, 0, give_back, NULL, 1, PLAIT_EINVAL},
         {PLAIT_PROCESS, -1, give_back, NULL, 0, PLAIT_EINVAL},
         {PLAIT_PROCESS, 4, give_back, NULL, 0, PLAIT_EINVAL},
-        {PLAIT_PROCESS, PLAIT_ZYGOTE, give_back, NULL, 0, PLAIT_EINIT},
-        {PLAIT_PROCESS, PLAIT_SPAWN, give_back, NULL, 0, PLAIT_EINIT},
         {PLAIT_PROCESS, 0, give_back, private_memory, 0, PLAIT_EPRIVATE},
         {PLAIT_PROCESS, 0, give_back, &private_memory[99], 0, PLAIT_EPRIVATE},
         {PLAIT_PROCESS, 0, give_back, (void *)1, 0, PLAIT_EPRIVATE},
