@@ -30,6 +30,19 @@
 
 #define IN_CHILD __attribute__((no_sanitize("thread", "address", "undefined")))
 
+/* TSan takes a clone that shares memory for a fork, and is then of no use to the thread that made it. */
+#if defined __SANITIZE_THREAD__
+enum { MAY_SHARE = false };
+#elif defined __has_feature
+#if __has_feature(thread_sanitizer)
+enum { MAY_SHARE = false };
+#else
+enum { MAY_SHARE = true };
+#endif
+#else
+enum { MAY_SHARE = true };
+#endif
+
 enum { STACK = 128 * 1024, GUARD = 4096, SHARES = CLONE_VM | CLONE_VFORK | CLONE_PIDFD };
 
 struct report {
@@ -210,7 +223,8 @@ static int start(const struct pl_spawn *spawn, struct pl_spawned *ret, struct re
 {
     const struct pl_child_setup *setup = spawn->setup;
     bool changes_user = setup->set_uid || setup->set_gid || setup->set_groups;
-    int rc = changes_user ? -ENOSYS : start_sharing(spawn, ret, report);
+    bool shares = MAY_SHARE && !changes_user;
+    int rc = shares ? start_sharing(spawn, ret, report) : -ENOSYS;
     bool refused = rc == -ENOSYS || rc == -EPERM || rc == -EINVAL || rc == -EACCES;
     return refused ? start_copied(spawn, ret, report) : rc;
 }
