@@ -1113,7 +1113,9 @@ static int processes_are_refused_at_their_limit(void *unused)
     (void)unused;
     CHECK_EQ(run(PLAIT_ZYGOTE, give_back, NULL), 0);
     become_nobody_else();
-    struct rlimit none = {1, 1};
+    struct rlimit before, none;
+    CHECK_EQ(getrlimit(RLIMIT_NPROC, &before), 0);
+    none = (struct rlimit){1, before.rlim_max};
     CHECK_EQ(setrlimit(RLIMIT_NPROC, &none), 0);
     FOR_EACH_METHOD(m)
     {
@@ -1122,6 +1124,7 @@ static int processes_are_refused_at_their_limit(void *unused)
             plait_start(&w, PLAIT_PROCESS, give_back, NULL, &(plait_options){.start_method = m}),
             PLAIT_EAGAIN);
     }
+    CHECK_EQ(setrlimit(RLIMIT_NPROC, &before), 0);
     return 0;
 }
 
