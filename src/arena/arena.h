@@ -17,6 +17,7 @@ enum {
     PL_CHUNK_SIZE = 65536,   /* what the allocator hands from worker to worker */
     PL_SLOT_SIZE = 512,      /* one worker's entry in the registry */
     PL_MOST_SLOTS = 1 << 16, /* as many as a worker id can name */
+    PL_MODULES_ROOM = 4096,  /* bytes; see registry/code.c */
 };
 
 struct pl_arena {
@@ -47,6 +48,7 @@ struct pl_arena {
     uint32_t deadlock_policy; /* enum plait_deadlock_policy */
     struct tables *lockdep;   /* tables of sync/lockdep.c, in that mode */
     struct pl_label *labels;  /* names of objects, newest first; see park/label.c */
+    uint32_t modules_made;    /* in the room below */
     struct pl_code_module *modules; /* where functions lie; see registry/code.c */
 
     /* Atomic; the allocator's own; any worker writes. */
@@ -54,6 +56,8 @@ struct pl_arena {
     _Alignas(64) uint32_t chunk_hint;   /* lowest chunk that may be spare; a hint */
     uint32_t chunks_free;               /* chunks in the state FREE; an estimate */
     uint64_t orphans[40];               /* per class, where to look for ownerless chunks: slab.c */
+
+    _Alignas(64) char modules_room[PL_MODULES_ROOM]; /* for the first few modules */
 };
 
 /* The arena of this process's family: NULL until someone needs it. Set once, then constant. */

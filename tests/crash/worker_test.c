@@ -6,6 +6,8 @@
  * the arguments, and no process. The harness looks for what is left; the rest is asked here. */
 #include "steps.h"
 
+#include "worker/begin.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -96,15 +98,75 @@ static void begin_detached(void *world, int who)
     begin(world, PLAIT_PROCESS, stay_for_long, &(plait_options){.detach = true});
 }
 
-static void begin_with_copy(void *world, int who)
+static void begin_by_zygote(void *world, int who)
+{
+    (void)who;
+    begin(world, PLAIT_PROCESS, stay_for_long, &(plait_options){.start_method = PLAIT_ZYGOTE});
+}
+
+static void begin_by_spawn(void *world, int who)
+{
+    (void)who;
+    begin(world, PLAIT_PROCESS, stay_for_long, &(plait_options){.start_method = PLAIT_SPAWN});
+}
+
+static void begin_detached_by_zygote(void *world, int who)
+{
+    (void)who;
+    begin(world, PLAIT_PROCESS, stay_for_long,
+          &(plait_options){.detach = true, .start_method = PLAIT_ZYGOTE});
+}
+
+static void begin_detached_by_spawn(void *world, int who)
+{
+    (void)who;
+    begin(world, PLAIT_PROCESS, stay_for_long,
+          &(plait_options){.detach = true, .start_method = PLAIT_SPAWN});
+}
+
+/* So that there is a zygote, and it is the next start that is tried. */
+static void begin_another_before(void *world, int who)
+{
+    plait_worker child;
+    (void)who;
+    plait_options options = {.start_method = PLAIT_ZYGOTE};
+    STEPS_EXPECT(plait_start(&child, PLAIT_PROCESS, come_and_go, world, &options) == 0);
+    STEPS_EXPECT(plait_join(child, NULL, PLAIT_FOREVER) == 0);
+}
+
+static void begin_short_by_zygote_and_join(void *world, int who)
 {
     struct world *w = world;
+    begin_another_before(world, who);
+    begin(w, PLAIT_PROCESS, come_and_go, &(plait_options){.start_method = PLAIT_ZYGOTE});
+    STEPS_EXPECT(plait_join(w->child, NULL, PLAIT_FOREVER) == 0);
+}
+
+static void begin_with_copy_by(struct world *w, int method)
+{
     char text[] = "an argument";
     plait_worker child;
-    plait_options options = {.arg_size = sizeof text};
-    (void)who;
+    plait_options options = {.arg_size = sizeof text, .start_method = method};
     STEPS_EXPECT(plait_start(&child, PLAIT_PROCESS, check_copy, text, &options) == 0);
     note_child(w, child);
+}
+
+static void begin_with_copy(void *world, int who)
+{
+    (void)who;
+    begin_with_copy_by(world, PLAIT_FORK);
+}
+
+static void begin_with_copy_by_zygote(void *world, int who)
+{
+    (void)who;
+    begin_with_copy_by(world, PLAIT_ZYGOTE);
+}
+
+static void begin_with_copy_by_spawn(void *world, int who)
+{
+    (void)who;
+    begin_with_copy_by(world, PLAIT_SPAWN);
 }
 
 static void begin_short_and_join(void *world, int who)
@@ -393,6 +455,27 @@ static const struct steps_scenario start_detached = {.name = "worker: start a de
 static const struct steps_scenario start_with_copy = {
     .name = "worker: start with a copied argument", WORKER, .act = begin_with_copy, OTHERS_START};
 
+#define CLEAN(variable, text, ...)                                                                 \
+    static const struct steps_scenario variable = {                                                \
+        .name = "worker: " text, WORKER, __VA_ARGS__, OTHERS_START}
+
+CLEAN(start_by_zygote, "start by a new zygote", .act = begin_by_zygote,
+      .aftermath = child_dies_with_it);
+CLEAN(start_by_known_zygote, "start by a zygote", .prepare = begin_another_before,
+      .act = begin_by_zygote, .aftermath = child_dies_with_it);
+CLEAN(start_by_spawn, "start by spawn", .act = begin_by_spawn, .aftermath = child_dies_with_it);
+CLEAN(start_detached_by_zygote, "start a detached process by a zygote",
+      .prepare = begin_another_before, .act = begin_detached_by_zygote,
+      .aftermath = child_lives_on);
+CLEAN(start_detached_by_spawn, "start a detached process by spawn", .act = begin_detached_by_spawn,
+      .aftermath = child_lives_on);
+CLEAN(start_with_copy_by_zygote, "start with a copied argument by a zygote",
+      .act = begin_with_copy_by_zygote);
+CLEAN(start_with_copy_by_spawn, "start with a copied argument by spawn",
+      .act = begin_with_copy_by_spawn);
+CLEAN(start_and_join_by_zygote, "start by a zygote and join",
+      .act = begin_short_by_zygote_and_join);
+
 static const struct steps_scenario child_joined = {.name = "worker: the child, its parent joins",
                                                    WORKER,
                                                    .alive = true,
@@ -523,7 +606,7 @@ static const struct steps_scenario return_with_child = {.name = "worker: return 
                                                         .act = return_with_a_child,
                                                         .check = victim_ended_somehow};
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         STEPS_TEST(start_process),
@@ -531,6 +614,14 @@ int main(void)
         STEPS_TEST(start_thread),
         STEPS_TEST(start_detached),
         STEPS_TEST(start_with_copy),
+        STEPS_TEST(start_by_zygote),
+        STEPS_TEST(start_by_known_zygote),
+        STEPS_TEST(start_by_spawn),
+        STEPS_TEST(start_detached_by_zygote),
+        STEPS_TEST(start_detached_by_spawn),
+        STEPS_TEST(start_with_copy_by_zygote),
+        STEPS_TEST(start_with_copy_by_spawn),
+        STEPS_TEST(start_and_join_by_zygote),
         STEPS_TEST(child_joined),
         STEPS_TEST(child_with_copy),
         STEPS_TEST(child_then_parent),
@@ -548,6 +639,8 @@ int main(void)
         STEPS_TEST(return_detached),
         STEPS_TEST(return_with_child),
     };
+    if (pl_program_begin(argc, argv) < 0)
+        return 1;
     int rc = cmocka_run_group_tests_name("worker", tests, NULL, NULL);
     steps_print_total();
     return rc;

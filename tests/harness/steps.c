@@ -208,6 +208,12 @@ static void arm_child(void)
         count_for(fate);
 }
 
+/* A victim is to be armed when it begins, and a clean process would not be. */
+__attribute__((constructor)) static void fork_by_default(void)
+{
+    plait_set_start_method(PLAIT_FORK);
+}
+
 __attribute__((constructor)) static void watch_fork(void)
 {
     pthread_atfork(NULL, NULL, arm_child);
