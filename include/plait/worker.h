@@ -61,9 +61,9 @@ enum plait_worker_state {
     PLAIT_STATE_ENDED = 4,   /* its function returned, or it died; not joined yet */
 };
 
-/* How a process is made. All but fork answer PLAIT_ENOTSUP in this version. */
+/* How a process is made; start_method.h says more. */
 enum plait_start_method {
-    PLAIT_START_DEFAULT = 0, /* fork in this version, with the argument rules of zygote */
+    PLAIT_START_DEFAULT = 0, /* zygote, unless plait_set_start_method says otherwise */
     PLAIT_FORK = 1,          /* a copy of the caller: inherits everything */
     PLAIT_ZYGOTE = 2,        /* forked by a clean, single-threaded copy of the program */
     PLAIT_SPAWN = 3,         /* the program executed afresh */
@@ -103,11 +103,12 @@ typedef struct plait_blame {
     char name[PLAIT_NAME_SIZE];
 } plait_blame;
 
-/* Prepares the program for plait; the first line of main. In a process that plait re-executed this
- * runs the worker and does not return (zygote, spawn; not in this version).
+/* Prepares the program for plait; the first line of main. In a process that plait has executed anew (zygote, spawn) it
+ * runs the worker, or serves as the zygote, and does not return: what stands above it in main is done in each of them.
  * Requires: argc and argv as main got them, or both NULL.
- * Returns: 0; PLAIT_EARENA, PLAIT_EINVAL (bad PLAIT_ARENA_SIZE), PLAIT_ENOMEM.
- * Blocks: no. Who: the main thread, once; a second call does nothing. Optional in this version.
+ * Returns: 0; PLAIT_EARENA, PLAIT_EINVAL (one of them NULL, bad PLAIT_ARENA_SIZE), PLAIT_ENOMEM.
+ * Blocks: no. Who: the main thread, once; a second call does nothing. A program that only starts threads, tasks and forked
+ * processes can do without.
  * Python: multiprocessing.freeze_support() and the __main__ guard. */
 PLAIT_API int plait_init(int *argc, char ***argv);
 
@@ -115,10 +116,17 @@ PLAIT_API int plait_init(int *argc, char ***argv);
  * Requires: ret, fn; kind and options as above; for arg see the top of this page.
  * Returns: 0 with *ret set; *ret is untouched on failure and nothing is left behind:
  *   PLAIT_EINVAL (NULL, unknown kind, arg_size without arg), PLAIT_EPRIVATE (private arg for a
- *   process), PLAIT_ENOTSUP (zygote, spawn), PLAIT_EAGAIN (limit on threads or processes),
+ *   process), PLAIT_EAGAIN (limit on threads or processes),
  *   PLAIT_ENOMEM, PLAIT_EMFILE, PLAIT_EWORKERS, PLAIT_EARENA, PLAIT_ECLOSED (a process, while the
- *   program is exiting); of tasks: PLAIT_EOVERFLOW (.delay), PLAIT_ESTALE (the thread of .loop has no loop).
- * Blocks: no. Who: threads, processes and tasks; not signal handlers; after fork, yes.
+ *   program is exiting); of processes made by zygote or spawn: PLAIT_EINIT (main does not begin with plait_init, also found out by
+ *   the zygote that does not come to it within 10 s), PLAIT_EMODULE (fn is code made at run time), PLAIT_EBADF (one of .fds, or the
+ *   program has closed plait's descriptors), PLAIT_EINVAL (one of .fds twice), PLAIT_EOVERFLOW (more than 196), PLAIT_ENOTSUP (spawn or
+ *   zygote asked for by a program that its file gives privileges, or without /proc), PLAIT_EPRELOAD or what the preload hook
+ *   returned, PLAIT_EARENA; with .process what of it cannot be had (process.h): PLAIT_ENOENT, PLAIT_EPERM, PLAIT_EACCES and other errno
+ *   values; of tasks: PLAIT_EOVERFLOW (.delay), PLAIT_ESTALE (the thread of .loop has no loop).
+ *   If the function's library is not to be had in the new process, the worker ends at once with the status PLAIT_EMODULE; if
+ *   the arena's addresses are taken there, with the exit code 125.
+ * Blocks: no; the first zygote of a process takes some milliseconds. Who: threads, processes and tasks; not signal handlers; after fork, yes.
  * Ownership: the worker is joinable until joined or detached.
  * Python: Thread(target=fn, args=(arg,)).start(), Process(...).start(). */
 PLAIT_API int plait_start(plait_worker *ret, int kind, plait_function *fn, void *arg,
