@@ -70,6 +70,7 @@ enum plait_code {
     PLAIT_EMODULE = -4022,  /* the function's program or library is not the same in the new process */
     PLAIT_EPRELOAD = -4023, /* the hook of plait_zygote_preload has started threads */
     PLAIT_ETLS = -4012,     /* TLS: the handshake failed, or a certificate is not to be trusted */
+    PLAIT_EINTENSITY = -4018, /* a supervisor's children ended too often in too short a time */
 };
 
 /* The sentence for a code ("the time given is over"), for any other errno negated libc's. Never NULL; an
