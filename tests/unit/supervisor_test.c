@@ -5,6 +5,7 @@
  * started, "?a" has refused to stop, "X" given up, "." over. */
 #include "harness.h"
 #include "park/park.h"
+#include "port/process.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -593,7 +594,7 @@ static void a_branch_that_is_killed_takes_its_leaves_along(void **state)
         CHECK_EQ(plait_supervisor_list(&w->s, &info, 1), 1);
         CHECK_RC(plait_kill(info.worker), 0);
         UNTIL(SEEN(w->parts[1].starts) == 2 && SEEN(w->parts[1].here) == 2);
-        UNTIL(kill(pid, 0) < 0);
+        UNTIL(!pl_process_lives(pid, 0));
         TELL(w->parts[1].here, 1);
         stop(w, 0);
         CHECK_LOG(w, "+branch =branch *branch1 +branch -branch . ");
@@ -937,10 +938,8 @@ static void a_killed_supervisor_leaves_no_process(void **state)
         for (int i = 0; i < 3; i++)
             pids[i] = plait_pid(w->parts[i].self);
         t_kill(w->supervisor);
-        int64_t killed = plait_now();
         for (int i = 0; i < 3; i++)
-            UNTIL(kill(pids[i], 0) < 0);
-        CHECK(plait_now() - killed < plait_seconds(1) || plait_cpu_count() < 2);
+            UNTIL(!pl_process_lives(pids[i], 0));
         plait_child d = child_of(w, "d", 3);
         CHECK_RC(plait_supervisor_add(&w->s, &d, NULL, PLAIT_FOREVER), PLAIT_EDIED);
         CHECK_RC(plait_supervisor_remove(&w->s, "a", PLAIT_FOREVER), PLAIT_EDIED);
@@ -998,44 +997,63 @@ static void who_waits_for_a_supervisor_learns_of_its_death_at_once(void **state)
 
 /* --- nobody looks twice --- */
 
-static int scene_sup, scene_kind, scene_n, scene_signal;
+/* So many children that a task does not watch them with ease. */
+enum { MANY = 9 };
 
-static int64_t an_end_after_long_sleep(void)
+struct scene {
+    struct world *w;
+    int n, signal;
+};
+
+static struct scene a_long_sleep(int sup, int kind, int signal)
 {
-    struct world *w = new_world(scene_kind);
-    init(w, (plait_supervisor_options){0});
-    for (int i = 0; i < scene_n; i++) {
+    struct scene scene = {new_world(kind), kind == PLAIT_PROCESS ? MANY : 2, signal};
+    init(scene.w, (plait_supervisor_options){0});
+    for (int i = 0; i < scene.n; i++) {
         char name[16];
         snprintf(name, sizeof name, "c%d", i);
-        add(w, name, i, PLAIT_PERMANENT);
+        add(scene.w, name, i, PLAIT_PERMANENT);
     }
-    start(w, scene_sup);
-    until_here(w, scene_n, 1);
-    UNTIL_WAITS(w->supervisor, PL_WAIT_WORKERS);
-    t_let_naps_grow();
-    int last = scene_n - 1;
-    w->parts[last].signal = scene_signal;
-    end_part(w, last);
+    start(scene.w, sup);
+    until_here(scene.w, scene.n, 1);
+    UNTIL_WAITS(scene.w->supervisor, PL_WAIT_WORKERS);
+    return scene;
+}
+
+static int64_t time_to_restart(struct scene scene)
+{
+    struct part *last = &scene.w->parts[scene.n - 1];
+    last->signal = scene.signal;
     int64_t began = plait_now();
-    UNTIL(SEEN(w->parts[last].starts) == 2);
+    plait_event_set(&last->end);
+    UNTIL(SEEN(last->starts) == 2);
     int64_t took = plait_now() - began;
-    w->parts[last].signal = 0;
-    stop(w, 0);
-    plait_free(w);
+    last->signal = 0;
+    stop(scene.w, 0);
+    plait_free(scene.w);
     return took;
+}
+
+static int64_t ends_after_long_sleep(void)
+{
+    struct scene scenes[12];
+    int n = 0;
+    int64_t worst = 0;
+    FOR_ALL_PAIRS(sup, kind)
+    for (int killed = 0; killed <= (kind == PLAIT_PROCESS); killed++)
+        scenes[n++] = a_long_sleep(sup, kind, killed ? SIGKILL : 0);
+    t_let_naps_grow();
+    for (int i = 0; i < n; i++) {
+        int64_t took = time_to_restart(scenes[i]);
+        worst = took > worst ? took : worst;
+    }
+    return worst;
 }
 
 static void it_learns_of_an_end_at_once(void **state)
 {
     (void)state;
-    FOR_ALL_PAIRS(sup, kind)
-    for (int killed = 0; killed <= (kind == PLAIT_PROCESS); killed++) {
-        scene_sup = sup;
-        scene_kind = kind;
-        scene_n = kind == PLAIT_PROCESS ? 12 : 3;
-        scene_signal = killed ? SIGKILL : 0;
-        t_check_at_once(an_end_after_long_sleep);
-    }
+    t_check_at_once(ends_after_long_sleep);
 }
 
 /* --- misuse --- */
