@@ -36,6 +36,7 @@
 #include <plait/stream.h>
 #include <plait/supervisor.h>
 #include <plait/task.h>
+#include <plait/timer.h>
 #include <plait/to_thread.h>
 #include <plait/transport.h>
 #include <plait/with.h>
