@@ -72,7 +72,8 @@ int main(int argc, char **argv)
     check("plait_event_wait", plait_event_wait(&shared->hello, PLAIT_FOREVER));
     printf("fork returned 0 in the child, and in the parent %s\n",
            pid == shared->child ? "the child's pid" : "something else");
-    printf("the child's parent is %s\n", shared->childs_parent == getpid() ? "this one" : "another");
+    printf("the child's parent is %s\n",
+           shared->childs_parent == getpid() ? "this one" : "another");
     work(shared);
     int status;
     waitpid(pid, &status, 0);

@@ -29,7 +29,8 @@ static int never_end(void *unused)
 {
     (void)unused;
     for (;;)
-        plait_sleep(PLAIT_FOREVER); /* a request to stop ends one sleep only: it does not want to stop */
+        plait_sleep(
+            PLAIT_FOREVER); /* a request to stop ends one sleep only: it does not want to stop */
     return 0;
 }
 

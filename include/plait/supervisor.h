@@ -68,10 +68,11 @@ typedef struct plait_child {
     const char *name; /* copied; 1 to 31 bytes, no two alike in a supervisor */
     int kind;         /* enum plait_kind */
     plait_function *function;
-    void *argument; /* as plait_start's; it stays as it is while the child is in the table, and with options.arg_size
+    void *
+        argument; /* as plait_start's; it stays as it is while the child is in the table, and with options.arg_size
                      * each start copies it */
-    int restart;    /* enum plait_restart */
-    bool ready;     /* it calls plait_supervisor_ready: only then it counts as started */
+    int restart;           /* enum plait_restart */
+    bool ready;            /* it calls plait_supervisor_ready: only then it counts as started */
     int64_t ready_timeout; /* ns for that, then the start has failed; 0: for ever */
     int64_t grace;         /* ns to end by itself when it is stopped; 0: 5 s, 1: as good as none,
                             * PLAIT_FOREVER: all it wants (for a supervisor as a child) */
@@ -88,14 +89,17 @@ enum plait_child_state {
 
 /* What a supervisor reports. */
 enum plait_report {
-    PLAIT_REPORT_START = 1,    /* a child was started: `worker` */
-    PLAIT_REPORT_READY = 2,    /* it has said that it is ready */
-    PLAIT_REPORT_NO_START = 3, /* it could not be started, or ended or took too long before it was ready: `error` */
-    PLAIT_REPORT_END = 4,      /* it has ended: `blame`; `asked`, if it was stopped */
-    PLAIT_REPORT_RESTART = 5,  /* it is going to be restarted, with others: `restarts` in this period */
-    PLAIT_REPORT_REFUSED = 6,  /* a thread or task was asked to stop and has not by the end of its grace */
-    PLAIT_REPORT_GIVE_UP = 7,  /* too many restarts: `restarts` */
-    PLAIT_REPORT_OVER = 8,     /* all are stopped: `error` is what plait_supervisor_run returns */
+    PLAIT_REPORT_START = 1, /* a child was started: `worker` */
+    PLAIT_REPORT_READY = 2, /* it has said that it is ready */
+    PLAIT_REPORT_NO_START =
+        3, /* it could not be started, or ended or took too long before it was ready: `error` */
+    PLAIT_REPORT_END = 4, /* it has ended: `blame`; `asked`, if it was stopped */
+    PLAIT_REPORT_RESTART =
+        5, /* it is going to be restarted, with others: `restarts` in this period */
+    PLAIT_REPORT_REFUSED =
+        6, /* a thread or task was asked to stop and has not by the end of its grace */
+    PLAIT_REPORT_GIVE_UP = 7, /* too many restarts: `restarts` */
+    PLAIT_REPORT_OVER = 8,    /* all are stopped: `error` is what plait_supervisor_run returns */
 };
 
 typedef struct plait_supervisor_report {
@@ -114,10 +118,10 @@ typedef void plait_supervisor_listener(const plait_supervisor_report *report, vo
 
 /* All zero is the default. */
 typedef struct plait_supervisor_options {
-    int strategy;    /* enum plait_strategy */
-    int intensity;   /* restarts within `period` that are borne; 0: 3; negative: none */
-    int64_t period;  /* ns; 0: 5 s */
-    bool ends;       /* it is over, with 0, once no child runs; else it then waits for orders */
+    int strategy;   /* enum plait_strategy */
+    int intensity;  /* restarts within `period` that are borne; 0: 3; negative: none */
+    int64_t period; /* ns; 0: 5 s */
+    bool ends;      /* it is over, with 0, once no child runs; else it then waits for orders */
     plait_supervisor_listener *listener; /* told of everything; NULL: nobody */
     void *argument;                      /* for it */
 } plait_supervisor_options;
@@ -127,10 +131,10 @@ typedef struct plait_child_info {
     char name[PLAIT_NAME_SIZE];
     plait_worker worker; /* the last one; all zero: never started */
     int kind, restart;
-    int state;    /* enum plait_child_state */
-    int starts;   /* how often it was started */
-    int restarts; /* how many of these because it, or another, had ended */
-    int failures; /* how often it ended unasked and not normally */
+    int state;        /* enum plait_child_state */
+    int starts;       /* how often it was started */
+    int restarts;     /* how many of these because it, or another, had ended */
+    int failures;     /* how often it ended unasked and not normally */
     plait_blame last; /* its last end; .worker all zero: none yet */
 } plait_child_info;
 

@@ -13,7 +13,8 @@
  * is to happen in another process, let the function start it.
  *
  * All zero it is unset. It may be set again once it has fired or was cancelled. It is not copied while it is set, and stays where it
- * is until its worker has ended: join it before its memory goes. In the arena other processes may cancel it, too. If
+ * is until its worker has ended: join it before its memory goes. In the arena other processes may cancel it, too (the worker of a task then
+ * ends no sooner than its time comes). If
  * the process dies that set it, it does not fire. A program's exit waits for it as for any worker, unless its options
  * say .worker.daemon. Python's counterpart: threading.Timer. */
 #ifndef PLAIT_TIMER_H
@@ -26,9 +27,9 @@ PLAIT_BEGIN_DECLS
 
 /* Its fields are not for direct use. */
 typedef struct plait_timer {
-    uint32_t word_;       /* which setting it is, and how that stands; see src/task/timer.c. Atomic */
-    uint32_t fired_;      /* calls begun. Atomic */
-    plait_lock lock_;     /* for what follows */
+    uint32_t word_;   /* which setting it is, and how that stands; see src/task/timer.c. Atomic */
+    uint32_t fired_;  /* calls begun. Atomic */
+    plait_lock lock_; /* for what follows */
     plait_worker worker_; /* of the last setting */
 } plait_timer;
 

@@ -174,8 +174,7 @@ static void report(struct run *r, int event, const plait_supervised_ *c,
     o->listener(&report, o->argument);
 }
 
-#define REPORT(r, event, child, ...)                                                               \
-    report(r, event, child, (plait_supervisor_report){__VA_ARGS__})
+#define REPORT(r, event, child, ...) report(r, event, child, (plait_supervisor_report){__VA_ARGS__})
 
 /* --- looking at children --- */
 
@@ -409,8 +408,8 @@ static int await_ready(struct run *r, plait_supervised_ *c)
             return GO_ON;
         }
         if (ended && take_end(r, c))
-            return fail_start(r, c, c->last.returned && c->last.status < 0 ? c->last.status
-                                                                           : PLAIT_EDIED);
+            return fail_start(
+                r, c, c->last.returned && c->last.status < 0 ? c->last.status : PLAIT_EDIED);
         rc = is_to_stop(r) ? INTERRUPTED : sleep_until_stirred(r, stir, deadline);
     }
     if (rc < 0) {

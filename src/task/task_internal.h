@@ -38,7 +38,7 @@ enum pl_task_end {
 #define PL_TASK_OVER UINT64_C(0x02000000)
 #define PL_TASK_DETACHED UINT64_C(0x04000000)
 #define PL_TASK_JOINED UINT64_C(0x08000000)
-#define PL_TASK_WATCHED UINT64_C(0x10000000) /* its end is told to pl_task_ends, too */
+#define PL_TASK_WATCHED UINT64_C(0x10000000)    /* its end is told to pl_task_ends, too */
 #define PL_TASK_SAID_READY UINT64_C(0x20000000) /* plait_supervisor_ready */
 
 /* A task. Records are never unmapped, so that whoever has an old handle may look. Written by the loop's thread, unless said. */

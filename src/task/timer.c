@@ -163,7 +163,8 @@ int plait_timer_cancel(plait_timer *timer)
     uint32_t seen = pl_load_acquire(&timer->word_);
     pl_will_unpark(&timer->word_);
     /* R:timer.word, A:timer.word */
-    while (is_set(seen) && !pl_cas_acq_rel(&timer->word_, &seen, (seen & ~(uint32_t)STATES) | CANCELLED))
+    while (is_set(seen) &&
+           !pl_cas_acq_rel(&timer->word_, &seen, (seen & ~(uint32_t)STATES) | CANCELLED))
         ;
     pl_unpark(&timer->word_, INT32_MAX);
     if (state_of(seen) == WAITING && pl_is_task(timer->worker_)) /* fact 3 */

@@ -300,9 +300,9 @@ static const struct steps_scenario stopper = {
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        STEPS_TEST(supervisor),      STEPS_TEST(supervisor_stops), STEPS_TEST(supervisor_asked),
-        STEPS_TEST(a_child),         STEPS_TEST(a_child_unready),  STEPS_TEST(a_child_old),
-        STEPS_TEST(orders),          STEPS_TEST(stopper),
+        STEPS_TEST(supervisor), STEPS_TEST(supervisor_stops), STEPS_TEST(supervisor_asked),
+        STEPS_TEST(a_child),    STEPS_TEST(a_child_unready),  STEPS_TEST(a_child_old),
+        STEPS_TEST(orders),     STEPS_TEST(stopper),
     };
     int rc = cmocka_run_group_tests_name("supervisor", tests, NULL, NULL);
     steps_print_total();

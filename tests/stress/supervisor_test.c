@@ -86,8 +86,8 @@ static int give_orders(void *arg)
     plait_child extra = child_of(w, CHILDREN, PLAIT_PROCESS);
     while (!SEEN(w->stop)) {
         static const char *const names[] = {"a", "b", "c", "d", "e", "f"};
-        int rc = plait_supervisor_restart(&w->s, names[t_below(&seed, CHILDREN)], NULL,
-                                          PLAIT_FOREVER);
+        int rc =
+            plait_supervisor_restart(&w->s, names[t_below(&seed, CHILDREN)], NULL, PLAIT_FOREVER);
         CHECK(rc == 0 || rc == PLAIT_ECLOSED);
         COUNT(w->orders);
         if (t_below(&seed, 4) == 0) {
@@ -133,7 +133,8 @@ static void check_counts(struct world *w, int strategy)
         CHECK_EQ(c->told_start, c->told_end);
         CHECK_EQ(c->told_unasked, c->told_restart);
         CHECK_EQ(c->begun, c->over);
-        CHECK(c->begun <= c->told_start); /* one that is cancelled before its first step has not begun */
+        CHECK(c->begun <=
+              c->told_start); /* one that is cancelled before its first step has not begun */
         CHECK_EQ(c->here, 0);
         if (i < CHILDREN) {
             CHECK_EQ(info[i].starts, c->told_start);

@@ -22,8 +22,8 @@ struct world;
 struct part {
     struct world *w;
     plait_event end, ready;
-    int status;           /* returned when it is told to end */
-    int signal, exits;    /* or by which it dies; exit(status) */
+    int status;        /* returned when it is told to end */
+    int signal, exits; /* or by which it dies; exit(status) */
     int starts, here, refusals;
     bool says_ready, fails_once;
     plait_worker self;
