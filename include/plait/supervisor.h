@@ -68,11 +68,10 @@ typedef struct plait_child {
     const char *name; /* copied; 1 to 31 bytes, no two alike in a supervisor */
     int kind;         /* enum plait_kind */
     plait_function *function;
-    void *
-        argument; /* as plait_start's; it stays as it is while the child is in the table, and with options.arg_size
-                     * each start copies it */
-    int restart;           /* enum plait_restart */
-    bool ready;            /* it calls plait_supervisor_ready: only then it counts as started */
+    void *argument; /* as plait_start's; with options.arg_size each start copies it. It stays as it
+                     * is while the child is in the table */
+    int restart;    /* enum plait_restart */
+    bool ready;     /* it calls plait_supervisor_ready: only then it counts as started */
     int64_t ready_timeout; /* ns for that, then the start has failed; 0: for ever */
     int64_t grace;         /* ns to end by itself when it is stopped; 0: 5 s, 1: as good as none,
                             * PLAIT_FOREVER: all it wants (for a supervisor as a child) */
@@ -89,17 +88,14 @@ enum plait_child_state {
 
 /* What a supervisor reports. */
 enum plait_report {
-    PLAIT_REPORT_START = 1, /* a child was started: `worker` */
-    PLAIT_REPORT_READY = 2, /* it has said that it is ready */
-    PLAIT_REPORT_NO_START =
-        3, /* it could not be started, or ended or took too long before it was ready: `error` */
-    PLAIT_REPORT_END = 4, /* it has ended: `blame`; `asked`, if it was stopped */
-    PLAIT_REPORT_RESTART =
-        5, /* it is going to be restarted, with others: `restarts` in this period */
-    PLAIT_REPORT_REFUSED =
-        6, /* a thread or task was asked to stop and has not by the end of its grace */
-    PLAIT_REPORT_GIVE_UP = 7, /* too many restarts: `restarts` */
-    PLAIT_REPORT_OVER = 8,    /* all are stopped: `error` is what plait_supervisor_run returns */
+    PLAIT_REPORT_START = 1,    /* a child was started: `worker` */
+    PLAIT_REPORT_READY = 2,    /* it has said that it is ready */
+    PLAIT_REPORT_NO_START = 3, /* it could not be started, or was not ready in time: `error` */
+    PLAIT_REPORT_END = 4,      /* it has ended: `blame`; `asked`, if it was stopped */
+    PLAIT_REPORT_RESTART = 5,  /* it is to be restarted: `restarts` in this period */
+    PLAIT_REPORT_REFUSED = 6,  /* a thread or task has not stopped by the end of its grace */
+    PLAIT_REPORT_GIVE_UP = 7,  /* too many restarts: `restarts` */
+    PLAIT_REPORT_OVER = 8,     /* all are stopped: `error` is what the run returns */
 };
 
 typedef struct plait_supervisor_report {

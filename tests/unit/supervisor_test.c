@@ -572,7 +572,7 @@ static void a_branch_that_gives_up_is_started_afresh(void **state)
         UNTIL(SEEN(w->parts[1].here) == 1);
         end_part(w, 1);
         UNTIL(SEEN(w->parts[1].starts) == 2 && SEEN(w->parts[1].here) == 1);
-        CHECK_EQ(w->parts[0].starts, 2);
+        CHECK_EQ(SEEN(w->parts[0].starts), 2);
         stop(w, 0);
         CHECK_EQ(w->parts[1].here, 0);
         CHECK_LOG(w, "+branch =branch *branch1 +branch -branch . ");
