@@ -134,9 +134,15 @@ typedef struct plait_child_info {
     plait_blame last; /* its last end; .worker all zero: none yet */
 } plait_child_info;
 
-/* Its fields are not for direct use. */
+/* A function where processes of several images of the program find it. Its fields are not for direct use, like the following. */
+typedef struct plait_function_place_ {
+    plait_function *address;
+    uint64_t place[3];
+} plait_function_place_;
+
 typedef struct plait_supervised_ {
-    plait_child spec;
+    plait_child spec; /* but for name and function */
+    plait_function_place_ function;
     char name[PLAIT_NAME_SIZE];
     uint32_t place; /* children are in the order of these numbers; 0: the entry is free */
     int state, starts, restarts, failures;
@@ -149,6 +155,7 @@ typedef struct plait_order_ {
     int what, result;
     char name[PLAIT_NAME_SIZE];
     plait_child child;
+    plait_function_place_ function;
     plait_worker worker;
 } plait_order_;
 
@@ -161,6 +168,7 @@ typedef struct plait_supervisor {
     uint32_t stop_;                 /* it is to end. Atomic */
     uint32_t places_;               /* the last place given. Under lock_ */
     plait_supervisor_options options_;
+    plait_function_place_ listener_;
     plait_supervised_ children_[PLAIT_SUPERVISOR_CHILDREN];
     plait_order_ order_;
     int64_t restarts_[PLAIT_SUPERVISOR_INTENSITY]; /* when the last ones were. The owner's */
@@ -168,13 +176,15 @@ typedef struct plait_supervisor {
 } plait_supervisor;
 
 /* Sets the options of a supervisor that has not been used, and empties it. Zeroed memory needs no init; NULL: all defaults.
- * Returns: 0; PLAIT_EINVAL (NULL, unknown strategy, intensity above PLAIT_SUPERVISOR_INTENSITY, negative period).
+ * Returns: 0; PLAIT_EINVAL (NULL, unknown strategy, intensity above PLAIT_SUPERVISOR_INTENSITY, negative period);
+ *   in the arena as registering may fail.
  * Blocks: no. Who: anyone, while nobody uses it. Python: none; OTP: init/1. */
 PLAIT_API int plait_supervisor_init(plait_supervisor *supervisor,
                                     const plait_supervisor_options *options);
 
 /* Adds a child, as the last in order. If the supervisor runs, the child is started and waited for until it is (`.ready`).
- * Requires: child as above; a function, an argument and pointers in its options that the supervisor's process can use.
+ * Requires: child as above; a function of the program or of a library; an argument, and pointers in its options, that the supervisor's
+ *   process can use.
  * Returns: 0, with *ret (if not NULL) the worker, all zero if it is not started yet; PLAIT_EINVAL (bad name, kind, restart or time, no function,
  *   options.detach or .name), PLAIT_EEXIST (there is one of that name), PLAIT_EOVERFLOW (PLAIT_SUPERVISOR_CHILDREN already), and
  *   all that plait_start returns, PLAIT_EDIED or the negative status (it ended before it was ready), PLAIT_ETIMEDOUT too if it was not

@@ -88,11 +88,18 @@ static bool are_options_good(const plait_supervisor_options *o)
 
 int plait_supervisor_init(plait_supervisor *supervisor, const plait_supervisor_options *options)
 {
-    if (!supervisor || (options && !are_options_good(options)))
-        return PLAIT_EINVAL;
+    bool good = supervisor && (!options || are_options_good(options));
+    bool shared = good && pl_arena_holds(supervisor);
+    int rc = !good ? PLAIT_EINVAL : shared ? pl_thread_known() : 0;
+    if (rc < 0)
+        return rc;
     memset(supervisor, 0, sizeof *supervisor);
-    if (options)
+    if (options) {
         supervisor->options_ = *options;
+        supervisor->options_.listener = NULL;
+        pl_function_set(pl_place(&supervisor->listener_),
+                        (plait_function *)(void (*)(void))options->listener, shared);
+    }
     return 0;
 }
 
@@ -122,7 +129,8 @@ plait_supervised_ *pl_supervisor_find(plait_supervisor *s, const char *name)
     return NULL;
 }
 
-int pl_supervisor_enter(plait_supervisor *s, const plait_child *child, plait_supervised_ **ret)
+int pl_supervisor_enter(plait_supervisor *s, const plait_child *child,
+                        const plait_function_place_ *place, plait_supervised_ **ret)
 {
     plait_supervised_ *c = s->children_, *end = c + PLAIT_SUPERVISOR_CHILDREN;
     if (pl_supervisor_find(s, child->name))
@@ -131,8 +139,9 @@ int pl_supervisor_enter(plait_supervisor *s, const plait_child *child, plait_sup
         c++;
     if (c == end)
         return PLAIT_EOVERFLOW;
-    *c = (plait_supervised_){.spec = *child};
+    *c = (plait_supervised_){.spec = *child, .function = *place};
     c->spec.name = NULL;
+    c->spec.function = NULL;
     memcpy(c->name, child->name, strlen(child->name) + 1);
     pl_store_release(&c->place, ++s->places_);
     *ret = c;
@@ -162,8 +171,8 @@ static bool has_worker(const plait_supervised_ *c)
 static void report(struct run *r, int event, const plait_supervised_ *c,
                    plait_supervisor_report report)
 {
-    const plait_supervisor_options *o = &r->s->options_;
-    if (!o->listener)
+    plait_function *listener;
+    if (!r->s->listener_.address || pl_function_get(pl_place(&r->s->listener_), &listener) < 0)
         return;
     report.event = event;
     report.when = plait_now();
@@ -171,7 +180,7 @@ static void report(struct run *r, int event, const plait_supervised_ *c,
         memcpy(report.child, c->name, sizeof report.child);
         report.worker = c->worker;
     }
-    o->listener(&report, o->argument);
+    ((plait_supervisor_listener *)(void (*)(void))listener)(&report, r->s->options_.argument);
 }
 
 #define REPORT(r, event, child, ...) report(r, event, child, (plait_supervisor_report){__VA_ARGS__})
@@ -423,10 +432,13 @@ static int start_one(struct run *r, plait_supervised_ *c)
 {
     plait_worker worker;
     plait_options options = c->spec.options;
+    plait_function *fn;
     options.name = c->name;
     if (is_to_stop(r))
         return INTERRUPTED;
-    int rc = plait_start(&worker, c->spec.kind, c->spec.function, c->spec.argument, &options);
+    int rc = pl_function_get(pl_place(&c->function), &fn);
+    if (rc == 0)
+        rc = plait_start(&worker, c->spec.kind, fn, c->spec.argument, &options);
     if (rc < 0)
         return fail_start(r, c, rc);
     pl_supervisor_lock(r->s);
@@ -536,7 +548,7 @@ static int obey_add(struct run *r, plait_order_ *order)
     plait_child child = order->child;
     child.name = order->name;
     pl_supervisor_lock(r->s);
-    int rc = pl_supervisor_enter(r->s, &child, &c);
+    int rc = pl_supervisor_enter(r->s, &child, &order->function, &c);
     pl_supervisor_unlock(r->s);
     if (rc < 0)
         return rc;

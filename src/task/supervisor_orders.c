@@ -71,13 +71,22 @@ static int await_answer(plait_supervisor *s, uint32_t owner, struct pl_wait *wai
     return rc;
 }
 
-static void write_order(plait_order_ *order, int what, const char *name, const plait_child *child)
+static plait_function_place_ place_of(plait_supervisor *s, plait_function *fn)
 {
+    plait_function_place_ place;
+    pl_function_set(pl_place(&place), fn, pl_arena_holds(s));
+    return place;
+}
+
+static void write_order(plait_supervisor *s, int what, const char *name, const plait_child *child)
+{
+    plait_order_ *order = &s->order_;
     order->what = what;
     order->worker = (plait_worker){0, 0};
     memset(order->name, 0, sizeof order->name);
     memcpy(order->name, name, strlen(name));
     if (child) {
+        order->function = place_of(s, child->function);
         order->child = *child;
         order->child.name = NULL;
     }
@@ -88,8 +97,9 @@ static int do_it_oneself(plait_supervisor *s, int what, const char *name, const 
 {
     plait_supervised_ *c = pl_supervisor_find(s, name);
     if (what == PL_ORDER_ADD) {
+        plait_function_place_ place = place_of(s, child->function);
         pl_supervisor_adopt(s);
-        return pl_supervisor_enter(s, child, &c);
+        return pl_supervisor_enter(s, child, &place, &c);
     }
     if (!c)
         return PLAIT_ENOENT;
@@ -110,7 +120,7 @@ static int place(plait_supervisor *s, int what, const char *name, const plait_ch
     if (owner && pl_is_dead(owner)) {
         rc = PLAIT_EDIED;
     } else if (owner) {
-        write_order(&s->order_, what, name, child);
+        write_order(s, what, name, child);
         /* R:order.word, pairs with is_asked. */
         pl_store_release(&s->order_.word, (uint32_t)PL_ORDER_ASKED);
     } else {

@@ -602,6 +602,36 @@ static void a_branch_that_is_killed_takes_its_leaves_along(void **state)
     }
 }
 
+/* --- processes that are not copies --- */
+
+static void functions_are_found_by_processes_of_another_image(void **state)
+{
+    (void)state;
+    for (int method = PLAIT_FORK; method <= PLAIT_SPAWN; method++)
+        FOR_EVERY_KIND(kind)
+        {
+            struct world *w = new_world(kind);
+            plait_child_info info[2];
+            CHECK_RC(plait_set_start_method(method), 0);
+            init(w, (plait_supervisor_options){0});
+            add(w, "a", 0, PLAIT_PERMANENT);
+            start(w, PLAIT_PROCESS);
+            until_here(w, 1, 1);
+            plait_child b = child_of(w, "b", 1); /* by an order */
+            CHECK_RC(plait_supervisor_add(&w->s, &b, NULL, PLAIT_FOREVER), 0);
+            until_here(w, 2, 1);
+            w->parts[0].signal = kind == PLAIT_PROCESS ? SIGKILL : 0;
+            end_part(w, 0);
+            UNTIL(SEEN(w->parts[0].starts) == 2);
+            UNTIL(plait_supervisor_list(&w->s, info, 2) == 2 && info[0].starts == 2);
+            stop(w, 0);
+            CHECK_LOG(w, "+a +b =a *a1 +a -b -a . ");
+            plait_free(w);
+        }
+    CHECK_RC(plait_set_start_method(PLAIT_FORK), 0);
+    CHECK_RC(plait_zygote_stop(), 0);
+}
+
 /* --- those who do not want to stop --- */
 
 static int ignore_all(void *arg)
@@ -1251,6 +1281,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_restart_that_fails_counts_as_an_end),
         cmocka_unit_test(a_branch_that_gives_up_is_started_afresh),
         cmocka_unit_test(a_branch_that_is_killed_takes_its_leaves_along),
+        cmocka_unit_test(functions_are_found_by_processes_of_another_image),
         cmocka_unit_test(a_process_that_refuses_is_told_and_killed),
         cmocka_unit_test(a_thread_that_refuses_is_asked_again_and_waited_for),
         cmocka_unit_test(anybody_may_give_orders),
@@ -1275,6 +1306,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(ready_means_nothing_elsewhere),
         cmocka_unit_test(nothing_is_left),
     };
+    CHECK_RC(plait_init(&argc, &argv), 0);
     t_arguments(argc, argv);
     return cmocka_run_group_tests_name("supervisor", tests, NULL, NULL);
 }
