@@ -84,6 +84,14 @@ int pl_code_find(const struct pl_code *code, plait_function **ret)
     return 0;
 }
 
+int pl_code_modules(void)
+{
+    int n = 0;
+    for (const struct pl_code_module *m = pl_load_acquire(&pl_arena->modules); m; m = m->next)
+        n++;
+    return n;
+}
+
 uint64_t pl_image(void)
 {
     static uint64_t known; /* atomic; all who write it write the same */

@@ -22,6 +22,9 @@ int pl_code_name(struct pl_code *ret, plait_function *fn);
  * to be had here. */
 int pl_code_find(const struct pl_code *code, plait_function **ret);
 
+/* How many modules are listed: blocks of the arena that stay. */
+int pl_code_modules(void);
+
 /* Which image of the program this process runs: forked children share their parent's; executing makes another. In two
  * processes of the same image, code lies at the same addresses. */
 uint64_t pl_image(void);
