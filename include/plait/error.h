@@ -66,11 +66,11 @@ enum plait_code {
     PLAIT_EEOF = -4009,     /* the stream ended before what was asked for */
     PLAIT_ELIMIT = -4010,   /* the separator was not found within the limit */
     PLAIT_ENAME = -4011,    /* the name of a host or service cannot be resolved */
-    PLAIT_EINIT = -4015,    /* main does not begin with plait_init(&argc, &argv) */
-    PLAIT_EMODULE =
-        -4022, /* the function's program or library is not the same in the new process */
-    PLAIT_EPRELOAD = -4023, /* the hook of plait_zygote_preload has started threads */
     PLAIT_ETLS = -4012,     /* TLS: the handshake failed, or a certificate is not to be trusted */
+    PLAIT_EINIT = -4015,    /* main does not begin with plait_init(&argc, &argv) */
+    PLAIT_EINTENSITY = -4018, /* a supervisor's children ended too often in too short a time */
+    PLAIT_EMODULE = -4022,    /* the function's module is not the same in the new process */
+    PLAIT_EPRELOAD = -4023,   /* the hook of plait_zygote_preload has started threads */
 };
 
 /* The sentence for a code ("the time given is over"), for any other errno negated libc's. Never NULL; an

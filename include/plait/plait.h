@@ -34,7 +34,9 @@
 #include <plait/semaphore.h>
 #include <plait/start_method.h>
 #include <plait/stream.h>
+#include <plait/supervisor.h>
 #include <plait/task.h>
+#include <plait/timer.h>
 #include <plait/to_thread.h>
 #include <plait/transport.h>
 #include <plait/with.h>

@@ -60,6 +60,7 @@ static const struct {
     ROW(PLAIT_EMODULE, "the function's program or library is not the same in the new process"),
     ROW(PLAIT_EPRELOAD, "the hook of plait_zygote_preload has started threads"),
     ROW(PLAIT_ETLS, "the TLS handshake failed or the certificate was refused"),
+    ROW(PLAIT_EINTENSITY, "children ended more often than the supervisor is to restart them"),
 #undef ROW
 };
 

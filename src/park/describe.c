@@ -33,6 +33,7 @@ const char *pl_wait_name(uint32_t kind)
         [PL_WAIT_HELPER] = "a helper thread",
         [PL_WAIT_SLEEP] = "time to pass",
         [PL_WAIT_WORKERS] = "the end of one of several workers",
+        [PL_WAIT_SUPERVISOR] = "a supervisor",
     };
     return kind < PL_WAIT_KINDS ? names[kind] : "something unknown";
 }

@@ -55,7 +55,8 @@ enum pl_wait_kind {
     PL_WAIT_FD,     /* a descriptor */
     PL_WAIT_HELPER, /* a helper thread, for the end of what it does (io/offload.c) */
     PL_WAIT_SLEEP,
-    PL_WAIT_WORKERS, /* the end of one of several workers */
+    PL_WAIT_WORKERS,    /* the end of one of several workers */
+    PL_WAIT_SUPERVISOR, /* that a supervisor does what it is asked */
     PL_WAIT_KINDS,
 };
 

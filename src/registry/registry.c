@@ -453,8 +453,8 @@ static bool has_failed(struct pl_slot *slot)
 void pl_slot_tell_failure(struct pl_slot *slot)
 {
     /* Who sets it looks at `life` after (group.c): one of the two sees the other. */
-    uint32_t whom = pl_load_seq_cst(&slot->tells);
-    if (whom && has_failed(slot) && !pl_is_dead(whom))
+    uint32_t tells = pl_load_seq_cst(&slot->tells), whom = tells & PL_ID_MASK;
+    if (whom && ((tells & PL_TELLS_ANY_END) || has_failed(slot)) && !pl_is_dead(whom))
         pl_slot_stir(pl_slot_of(whom));
 }
 

@@ -54,6 +54,7 @@ enum {
     PL_FLAG_DETACHED = 2, /* nobody will join: the slot frees itself */
     PL_FLAG_FOREIGN = 4,  /* not started by plait */
     PL_FLAG_MAIN = 8,     /* the first thread of a process */
+    PL_FLAG_READY = 16,   /* it has said that it is ready (plait_supervisor_ready) */
 };
 
 /* What a turn's word says. */
@@ -172,7 +173,8 @@ struct pl_slot {
     uint32_t
         stir; /* atomic: counts calls to look at its scopes; anyone adds. Sleepers in a scope watch it */
     uint32_t
-        tells; /* atomic: id of the worker to stir if this one fails or dies; who started it sets */
+        tells; /* atomic: id of the worker to stir if this one fails or dies, or with PL_TELLS_ANY_END
+                * however it ends; who started it sets */
 
     /* The wait, written by the worker while it sleeps, read by anyone (park/record.h). All atomic. */
     uint32_t
@@ -341,6 +343,9 @@ struct pl_argument_tag {
 
 /* Makes a worker that sleeps in a cancel scope look around. Too often harms nobody. Defined by park. */
 void pl_slot_stir(struct pl_slot *slot);
+
+/* Beside the id in `tells`: any end concerns that worker. */
+#define PL_TELLS_ANY_END UINT32_C(0x80000000)
 
 /* Stirs whom the worker's failure or death concerns. `life` is ENDED, or it is known to be dead. Done anew by each
  * sweep until who is concerned has looked and takes `tells` back: the dead one may not have come to it. */

@@ -224,6 +224,26 @@ bool pl_task_watch(plait_worker worker)
     return !(life & PL_TASK_LIVE);
 }
 
+/* --- being ready --- */
+
+uint32_t pl_task_say_ready(void)
+{
+    struct pl_task *self = pl_self.task;
+    uint64_t life = pl_load_relaxed(&self->life);
+    while (!pl_cas_seq_cst(&self->life, &life, life | PL_TASK_SAID_READY))
+        ;
+    return pl_load_seq_cst(&self->tells);
+}
+
+bool pl_task_said_ready(plait_worker worker)
+{
+    struct pl_task *task = pl_task_hold(worker);
+    bool ready = task && (pl_load_seq_cst(&task->life) & PL_TASK_SAID_READY);
+    if (task)
+        pl_task_drop(task, 0);
+    return ready;
+}
+
 /* --- asking --- */
 
 static int state_of(const struct pl_task *task)

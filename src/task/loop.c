@@ -490,10 +490,11 @@ void pl_task_give_way(void)
 /* --- the end --- */
 
 /* As pl_slot_tell_failure. */
-static void tell_failure(struct pl_task *task)
+static void tell_failure(struct pl_task *task, int status)
 {
-    uint32_t whom = pl_load_seq_cst(&task->tells);
-    if (whom && !pl_is_dead(whom))
+    uint32_t tells = pl_load_seq_cst(&task->tells), whom = tells & PL_ID_MASK;
+    bool failed = status < 0 && status != PLAIT_ECANCELED;
+    if (whom && (failed || (tells & PL_TELLS_ANY_END)) && !pl_is_dead(whom))
         pl_slot_stir(pl_slot_of(whom));
 }
 
@@ -516,8 +517,7 @@ static void announce_end(struct pl_loop *loop, struct pl_task *task, int status)
     while (!pl_cas_seq_cst(&task->life, &life, (life & ~PL_TASK_LIVE) | PL_TASK_OVER))
         ;
     pl_store_seq_cst(&task->ended, (uint32_t)PL_TASK_IS_OVER);
-    if (status < 0 && status != PLAIT_ECANCELED)
-        tell_failure(task);
+    tell_failure(task, status);
     if (life & PL_TASK_WATCHED) {
         pl_fetch_add_seq_cst(&pl_task_ends, 1u);
         pl_unpark(&pl_task_ends, INT32_MAX);

@@ -105,17 +105,17 @@ static bool task_park(struct pl_parker *parker, uint32_t *word, uint32_t seen, s
 
 /* --- the common way --- */
 
-enum { PROXIES_MOST = 8 };
+enum { PROXIES_FEW = 8, PROXIES_MOST = PL_WATCH_MOST + 4 };
 
 struct proxies {
-    struct pl_proxied *list[PROXIES_MOST];
-    int n;
+    struct pl_proxied **list;
+    int n, most;
 };
 
 static void arm(struct pl_task *self, struct proxies *p, uint32_t *word, uint32_t seen)
 {
     struct pl_proxied *proxied =
-        p->n < PROXIES_MOST ? pl_proxy_arm(&self->loop->proxies, word, seen, self) : NULL;
+        p->n < p->most ? pl_proxy_arm(&self->loop->proxies, word, seen, self) : NULL;
     if (proxied)
         p->list[p->n++] = proxied;
 }
@@ -150,17 +150,32 @@ static bool arm_all(struct pl_task *self, struct proxies *p, struct pl_parked *n
     return true;
 }
 
+static void sleep_watching(struct pl_parked *node, int64_t until, struct proxies *p)
+{
+    struct pl_task *self = pl_self.task;
+    self->told = false;
+    if (arm_all(self, p, node))
+        doze(self, node->word, node->wait, until);
+    while (p->n > 0)
+        pl_proxy_disarm(&self->loop->proxies, p->list[--p->n]);
+    node->told = self->told;
+}
+
+/* Apart, so that most tasks do not have the large array on their stacks. */
+static __attribute__((noinline)) void sleep_watching_many(struct pl_parked *node, int64_t until)
+{
+    struct pl_proxied *list[PROXIES_MOST];
+    sleep_watching(node, until, &(struct proxies){.list = list, .most = PROXIES_MOST});
+}
+
 static void task_sleep(struct pl_parker *parker, struct pl_parked *node, int64_t until)
 {
     (void)parker;
-    struct pl_task *self = pl_self.task;
-    struct proxies p = {.n = 0};
-    self->told = false;
-    if (arm_all(self, &p, node))
-        doze(self, node->word, node->wait, until);
-    while (p.n > 0)
-        pl_proxy_disarm(&self->loop->proxies, p.list[--p.n]);
-    node->told = self->told;
+    struct pl_proxied *list[PROXIES_FEW];
+    if (node->wait->n_others + 2 > PROXIES_FEW)
+        sleep_watching_many(node, until);
+    else
+        sleep_watching(node, until, &(struct proxies){.list = list, .most = PROXIES_FEW});
 }
 
 /* --- waking --- */

@@ -38,7 +38,8 @@ enum pl_task_end {
 #define PL_TASK_OVER UINT64_C(0x02000000)
 #define PL_TASK_DETACHED UINT64_C(0x04000000)
 #define PL_TASK_JOINED UINT64_C(0x08000000)
-#define PL_TASK_WATCHED UINT64_C(0x10000000) /* its end is told to pl_task_ends, too */
+#define PL_TASK_WATCHED UINT64_C(0x10000000)    /* its end is told to pl_task_ends, too */
+#define PL_TASK_SAID_READY UINT64_C(0x20000000) /* plait_supervisor_ready */
 
 /* A task. Records are never unmapped, so that whoever has an old handle may look. Written by the loop's thread, unless said. */
 struct pl_task {
@@ -186,11 +187,14 @@ void pl_task_post(struct pl_task *task);
 /* Whether a request to stop waits to be delivered. */
 bool pl_task_is_asked(struct pl_task *task);
 
-/* Has a task tell a worker of its failure. True: it is over already. */
+/* Has a task tell a worker of its failure; `whom` as in a slot's `tells`. True: it is over already. */
 bool pl_task_tie(plait_worker task, uint32_t whom);
 
 /* Makes sure that pl_task_ends changes when the task ends, and its sleepers wake. True: it is over already. */
 bool pl_task_watch(plait_worker task);
+/* The calling task says that it is ready; whom that is to be told, as in `tells`. Whether a task has. */
+uint32_t pl_task_say_ready(void);
+bool pl_task_said_ready(plait_worker task);
 extern uint32_t pl_task_ends; /* ends of watched tasks in this process. Atomic */
 
 /* Finds the loop of a thread of this process and keeps it there until pl_loops_unlock. */
