@@ -431,18 +431,6 @@ static int one_that_ends_otherwise_was_not_killed_for_want_of_memory(void *unuse
     return 0;
 }
 
-static int eat(void *unused)
-{
-    enum { MOUTHFUL = 1 << 20 };
-    (void)unused;
-    for (int i = 0; i < 200; i++) {
-        char *food = malloc(MOUTHFUL);
-        if (food)
-            memset(food, i, MOUTHFUL);
-    }
-    return 0;
-}
-
 static bool write_to(const char *folder, const char *file, const char *text)
 {
     char path[256];
@@ -452,6 +440,19 @@ static bool write_to(const char *folder, const char *file, const char *text)
     if (fd >= 0)
         close(fd);
     return written;
+}
+
+static int eat(void *unused)
+{
+    enum { MOUTHFUL = 1 << 20 };
+    (void)unused;
+    CHECK(write_to("/proc/self", "oom_score_adj", "1000")); /* it, not its parent */
+    for (int i = 0; i < 200; i++) {
+        char *food = malloc(MOUTHFUL);
+        if (food)
+            memset(food, i, MOUTHFUL);
+    }
+    return 0;
 }
 
 struct diner {
@@ -489,7 +490,7 @@ static bool make_group(struct diner *d)
         if (mkdir(d->folder, 0755) < 0)
             continue;
         write_to(d->folder, "memory.swap.max", "0");
-        if (write_to(d->folder, limits[i], "25165824"))
+        if (write_to(d->folder, limits[i], "50331648"))
             return true;
         rmdir(d->folder);
     }
