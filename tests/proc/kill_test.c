@@ -139,7 +139,7 @@ static int one_that_has_ended_has_a_sentinel_until_it_is_collected(void *unused)
     (void)unused;
     plait_blame end;
     plait_worker w = t_start_one(PLAIT_PROCESS, give_three, NULL);
-    UNTIL(has_ended(plait_pid(w)));
+    wait_for_zombie(plait_pid(w));
     int fd = plait_sentinel(w);
     CHECK(fd >= 0 && plait_wait_fd(fd, POLLIN, PLAIT_NOWAIT) > 0);
     close(fd);
@@ -440,7 +440,7 @@ static int the_tree_of_one_that_has_ended_is_not_there(void *unused)
 {
     (void)unused;
     plait_worker w = t_start_one(PLAIT_PROCESS, give_three, NULL);
-    UNTIL(has_ended(plait_pid(w)));
+    wait_for_zombie(plait_pid(w));
     CHECK_RC(plait_kill_tree(w), PLAIT_ESRCH);
     CHECK_EQ(t_join_one(w), 3);
     CHECK_RC(plait_kill_tree(w), PLAIT_ESTALE);

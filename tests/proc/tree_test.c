@@ -377,7 +377,7 @@ static int one_that_has_ended_is_no_longer_there(void *unused)
     (void)unused;
     pid_t pid = t_fork(return_three, NULL);
     uint64_t birth = pl_process_birth(pid);
-    UNTIL(has_ended(pid));
+    wait_for_zombie(pid);
     CHECK_EQ(pl_tree_kill(pid, birth, false), -ESRCH);
     CHECK_EQ(t_reap(pid), 3);
     CHECK_EQ(pl_tree_kill(pid, birth, false), -ESRCH);
