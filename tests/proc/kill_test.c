@@ -529,6 +529,7 @@ static int nothing_is_left_open(void *unused)
 
 int main(int argc, char **argv)
 {
+    BEGIN_METHODS(argc, argv);
     t_arguments(argc, argv);
     const struct CMUnitTest tests[] = {
         PROGRAM(a_sentinel_is_readable_when_its_process_ends_and_not_before),

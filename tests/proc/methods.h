@@ -1,17 +1,18 @@
 /* methods - tests of worker processes that are to hold for each start method.
  *
  * What such a test runs in a process finds all it knows at its argument, in the arena: a process that is executed afresh
- * has none of its parent's variables. */
+ * has none of its parent's variables. Its main begins with BEGIN_METHODS. */
 #ifndef TESTS_PROC_METHODS_H
 #define TESTS_PROC_METHODS_H
 
 #include "program.h"
 
-static const int methods[] = {PLAIT_FORK};
+#include "worker/begin.h"
 
-#define FOR_EACH_METHOD(method)                                                                    \
-    for (size_t place_ = 0, last_ = sizeof methods / sizeof methods[0]; place_ < last_; place_++)  \
-        for (int method = methods[place_], once_ = 1; once_; once_ = 0)
+#define FOR_EACH_METHOD(method) for (int method = PLAIT_FORK; method <= PLAIT_SPAWN; method++)
+
+/* As plait_init, but without an arena: each test is a family of its own. */
+#define BEGIN_METHODS(argc, argv) CHECK(pl_program_begin((argc), (argv)) == 0)
 
 static inline plait_worker start_by(int method, plait_function *fn, void *arg)
 {
