@@ -62,12 +62,13 @@ soak:
 	@tools/need $(test_packages)
 	@tools/run_tests soak
 
-# A million tasks, a million timers, 10,000 connections; needs 6 GiB of memory and some minutes.
+# A million tasks, a million timers, 10,000 connections, 10,000 processes one after the other; needs 6 GiB of memory and some minutes.
 large:
 	@tools/need $(test_packages)
 	@tools/configure release
-	@ninja -C build/release --quiet tests/stress/scale_test
+	@ninja -C build/release --quiet tests/stress/scale_test tests/proc/life_test
 	@build/release/tests/stress/scale_test --large
+	@build/release/tests/proc/life_test --large
 
 valgrind:
 	@tools/need $(test_packages) valgrind

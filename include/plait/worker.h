@@ -86,6 +86,7 @@ typedef struct plait_options {
     const plait_process_options *process; /* its directory, limits, user, ...; processes only */
     plait_worker loop; /* tasks: the thread that is to run it; all zero: the calling one */
     int64_t delay;     /* tasks: ns before it begins */
+    bool subreaper;    /* processes: it adopts orphans below it, see plait_kill_tree */
 } plait_options;
 
 /* How a worker ended. */
@@ -97,9 +98,11 @@ typedef struct plait_blame {
     int signal;    /* what killed it; 0 if it ended by itself or nobody could learn */
     bool returned; /* its function returned: nothing to blame */
     bool core_dumped;
-    int64_t started, ended;     /* plait_now() */
-    int64_t user_ns, system_ns; /* processor time used; 0 if unknown */
-    int64_t max_rss;            /* most memory it had resident, bytes; processes only */
+    int oom_killed; /* 1: by the kernel for want of memory; 0: not; -1: nobody could learn */
+    int64_t started, ended; /* plait_now() */
+    int64_t user_ns,
+        system_ns;   /* processor time used; 0 if unknown. Known to a stranger: to 10 ms */
+    int64_t max_rss; /* most memory it had resident, bytes; processes; 0 if unknown */
     char name[PLAIT_NAME_SIZE];
 } plait_blame;
 
@@ -167,15 +170,40 @@ PLAIT_API int plait_uncancel(void);
  * this). Never blocks. Trio: checkpoint(). */
 PLAIT_API int plait_checkpoint(void);
 
-/* Sends SIGTERM, SIGKILL to a worker process. The signal reaches that process or nobody, also when
+/* Sends SIGTERM, SIGKILL, SIGINT to a worker process. The signal reaches that process or nobody, also when
  * its pid has been reused.
  * Returns: 0; PLAIT_ESRCH (it has ended), PLAIT_EBUSY (it is being started and not there yet),
  * PLAIT_EPERM (the kernel says so), PLAIT_EMFILE, PLAIT_ESTALE, PLAIT_EINVAL; PLAIT_ENOTSUP for a
  * thread, which nobody can kill (use plait_cancel), and for another's child on a kernel without
  * pidfds. Blocks: no. Who: any thread or process of the family.
- * Python: Process.terminate(), Process.kill(). */
+ * Python: Process.terminate(), Process.kill(), os.kill(p.pid, SIGINT). */
 PLAIT_API int plait_terminate(plait_worker worker);
 PLAIT_API int plait_kill(plait_worker worker);
+PLAIT_API int plait_interrupt(plait_worker worker);
+
+/* Kills a worker process and all processes below it: its workers and theirs, detached ones too; programs it has
+ * started; those that went on to another session. They are brought to a stop (SIGSTOP) from above to below, until all stand
+ * still, and killed then, so that none forks itself out of reach. Of those whose parents have ended the kernel no longer
+ * knows that they were below the worker, unless it was started with .subreaper: then such orphans become its children, as
+ * init's otherwise. What that means for the worker's own code: a wait for any child, waitpid(-1, ..), may tell of a
+ * process it never started; orphans that end stay zombies until it does so or ends; their getppid() is not 1.
+ * Returns: 0, each has been sent SIGKILL (plait_join tells of the worker's end); PLAIT_ESRCH (it has ended),
+ *   PLAIT_EBUSY (it is being started and not there yet), PLAIT_EDEADLK (the caller is in that tree), PLAIT_ENOTSUP (a
+ *   thread or task; a kernel without pidfds; no /proc), PLAIT_ESTALE, PLAIT_EINVAL, PLAIT_EMFILE, PLAIT_ENOMEM, and as registering
+ *   may fail: nothing was done. Done as far as it could be: PLAIT_EPERM (some are other users': setuid
+ *   programs), PLAIT_ETIMEDOUT (some hung in the kernel for a second and may have left children).
+ * Blocks: a few milliseconds, or that second; not cancellable; other tasks of the thread run. Who: any thread,
+ *   process or task of the family. A caller that is killed meanwhile leaves the tree standing still.
+ * Python: nothing; psutil's children(recursive=True) and kill(), which a process that forks may escape. */
+PLAIT_API int plait_kill_tree(plait_worker worker);
+
+/* A descriptor that becomes readable when the worker's process ends: a pidfd, for plait_wait_fd, poll, epoll. Also of one
+ * that has ended and is not collected yet. It stays with that process, however often its pid is reused.
+ * Returns: the descriptor, which is the caller's to close and not inherited by programs; PLAIT_ESRCH (the process is gone
+ *   altogether; plait_join has the rest), PLAIT_EBUSY (it is being started and not there yet), PLAIT_EMFILE, PLAIT_ENOMEM,
+ *   PLAIT_ENOTSUP (threads, tasks; a kernel without pidfds), PLAIT_ESTALE, PLAIT_EINVAL.
+ * Blocks: no. Who: any thread or process of the family. Python: Process.sentinel. */
+PLAIT_API int plait_sentinel(plait_worker worker);
 
 /* The calling worker. A thread that plait did not start, and main, are workers too, from their
  * first need on. All zero if it cannot be registered. Python: threading.current_thread(). */

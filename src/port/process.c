@@ -92,8 +92,15 @@ int pl_process_wait(int pid, int64_t deadline)
     return rc;
 }
 
-/* State, start time (clock ticks since boot) and wait status of a process, from /proc. */
-static int read_stat(int pid, char *ret_state, uint64_t *ret_start, int *ret_status)
+/* What /proc says of a process. */
+struct stat_line {
+    char state;
+    unsigned long user, system; /* clock ticks */
+    uint64_t start;             /* clock ticks since boot */
+    int status;                 /* as of waitpid */
+};
+
+static int read_stat(int pid, struct stat_line *ret)
 {
     char path[40], text[1024];
     snprintf(path, sizeof path, "/proc/%d/stat", pid);
@@ -109,12 +116,14 @@ static int read_stat(int pid, char *ret_state, uint64_t *ret_start, int *ret_sta
     if (!field || field[1] != ' ')
         return -ESRCH;
     field += 2; /* field 3 */
-    *ret_state = *field;
+    ret->state = *field;
     for (int i = 3; field; i++) {
-        if (i == 22 && sscanf(field, "%lu", ret_start) != 1)
+        if (i == 14 && sscanf(field, "%lu %lu", &ret->user, &ret->system) != 2)
+            return -ESRCH;
+        if (i == 22 && sscanf(field, "%lu", &ret->start) != 1)
             return -ESRCH;
         if (i == 52)
-            return sscanf(field, "%d", ret_status) == 1 ? 0 : -ESRCH;
+            return sscanf(field, "%d", &ret->status) == 1 ? 0 : -ESRCH;
         field = strchr(field, ' ');
         if (field)
             field++;
@@ -124,13 +133,11 @@ static int read_stat(int pid, char *ret_state, uint64_t *ret_start, int *ret_sta
 
 uint64_t pl_process_birth(int pid)
 {
-    char state;
-    uint64_t birth = 0;
-    int status, saved = errno;
-    if (read_stat(pid, &state, &birth, &status) < 0)
-        birth = 0;
+    struct stat_line line;
+    int saved = errno;
+    int rc = read_stat(pid, &line);
     errno = saved;
-    return birth;
+    return rc < 0 ? 0 : line.start;
 }
 
 int pl_process_threads(int pid)
@@ -179,18 +186,23 @@ static bool may_see_status(int pid)
     return geteuid() == 0 || (stat(path, &st) == 0 && st.st_uid == geteuid());
 }
 
+static int64_t ticks_ns(unsigned long ticks)
+{
+    return (int64_t)ticks * (1000000000 / sysconf(_SC_CLK_TCK));
+}
+
 int pl_process_peek(int pid, uint64_t birth, int64_t patience, struct pl_process_end *ret)
 {
-    char state;
-    uint64_t start = 0;
-    int status = 0, saved = errno;
+    struct stat_line line;
+    int saved = errno;
     if (pl_process_wait(pid, plait_now() + patience) == -ETIMEDOUT)
         return -EAGAIN;
-    int rc = read_stat(pid, &state, &start, &status);
+    int rc = read_stat(pid, &line);
     errno = saved;
     if (rc < 0)
         return rc;
-    if ((state != 'Z' && state != 'X') || (birth && birth != start))
+    int status = line.status;
+    if ((line.state != 'Z' && line.state != 'X') || (birth && birth != line.start))
         return -ESRCH;
     if (status == 0 && !may_see_status(pid))
         return -EACCES;
@@ -198,6 +210,8 @@ int pl_process_peek(int pid, uint64_t birth, int64_t patience, struct pl_process
         .status = WIFEXITED(status) ? WEXITSTATUS(status) : 0,
         .signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0,
         .core = WIFSIGNALED(status) && WCOREDUMP(status),
+        .user_ns = ticks_ns(line.user),
+        .system_ns = ticks_ns(line.system),
     };
     return 0;
 }

@@ -9,8 +9,8 @@ struct pl_process_end {
     int status; /* exit code, if signal is 0 */
     int signal;
     bool core;
-    int64_t user_ns, system_ns;
-    int64_t max_rss; /* bytes */
+    int64_t user_ns, system_ns; /* peeked: of hundredths of a second */
+    int64_t max_rss;            /* bytes; peeked: 0, not known */
 };
 
 /* How a zombie child has ended. It stays one, so that others can still ask, until it is collected. 0 with

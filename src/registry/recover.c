@@ -300,6 +300,13 @@ void pl_sweep(int64_t interval)
 
 /* --- blame --- */
 
+/* Only SIGKILL may have come from a kernel that had no memory left; where nobody learned of what it died, that may. */
+static int oom_of(const struct pl_slot *slot, uint32_t ending, int signal)
+{
+    bool maybe = ending == PL_END_UNKNOWN || (ending == PL_END_KILLED && signal == SIGKILL);
+    return maybe && pl_slot_kind(slot) == PLAIT_PROCESS ? pl_load_relaxed(&slot->oom) : 0;
+}
+
 void pl_blame_fill(const struct pl_slot *slot, plait_blame *ret)
 {
     uint32_t ending = pl_load_acquire(&slot->ending);
@@ -312,6 +319,7 @@ void pl_blame_fill(const struct pl_slot *slot, plait_blame *ret)
         .signal = pl_load_relaxed(&slot->signal),
         .returned = ending == PL_END_RETURNED,
         .core_dumped = pl_load_relaxed(&slot->core) != 0,
+        .oom_killed = oom_of(slot, ending, pl_load_relaxed(&slot->signal)),
         .started = pl_load_relaxed(&slot->started),
         .ended = pl_load_relaxed(&slot->ended),
         .user_ns = pl_load_relaxed(&slot->user_ns),
@@ -334,6 +342,8 @@ void pl_ending_learn(struct pl_slot *slot, int64_t patience)
     pl_store_relaxed(&slot->status, end.signal ? -end.signal : end.status);
     pl_store_relaxed(&slot->signal, end.signal);
     pl_store_relaxed(&slot->core, (uint32_t)end.core);
+    pl_store_relaxed(&slot->user_ns, end.user_ns);
+    pl_store_relaxed(&slot->system_ns, end.system_ns);
     pl_store_relaxed(&slot->ended, plait_now());
     uint32_t unknown = PL_END_UNKNOWN;
     pl_cas_acq_rel(&slot->ending, &unknown, (uint32_t)(end.signal ? PL_END_KILLED : PL_END_EXITED));

@@ -249,6 +249,8 @@ static void reset(struct pl_slot *slot)
     pl_store_relaxed(&slot->user_ns, INT64_C(0));
     pl_store_relaxed(&slot->system_ns, INT64_C(0));
     pl_store_relaxed(&slot->max_rss, INT64_C(0));
+    pl_store_relaxed(&slot->oom, -1);
+    pl_store_relaxed(&slot->oom_before, INT64_C(-1));
     pl_store_relaxed(&slot->reaper, 0u);
     pl_store_relaxed(&slot->recoverer, 0u);
     for (int i = 0; slot->held && i < PL_HELD_MOST; i++)

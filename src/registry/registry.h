@@ -51,10 +51,11 @@ enum pl_ending {
 
 enum {
     PL_FLAG_DAEMON = 1,
-    PL_FLAG_DETACHED = 2, /* nobody will join: the slot frees itself */
-    PL_FLAG_FOREIGN = 4,  /* not started by plait */
-    PL_FLAG_MAIN = 8,     /* the first thread of a process */
-    PL_FLAG_READY = 16,   /* it has said that it is ready (plait_supervisor_ready) */
+    PL_FLAG_DETACHED = 2,   /* nobody will join: the slot frees itself */
+    PL_FLAG_FOREIGN = 4,    /* not started by plait */
+    PL_FLAG_MAIN = 8,       /* the first thread of a process */
+    PL_FLAG_READY = 16,     /* it has said that it is ready (plait_supervisor_ready) */
+    PL_FLAG_SUBREAPER = 32, /* its process adopts orphans below it */
 };
 
 /* What a turn's word says. */
@@ -215,6 +216,7 @@ struct pl_slot {
     int64_t ended;
     int64_t user_ns, system_ns;
     int64_t max_rss; /* bytes */
+    int32_t oom;     /* killed for want of memory: 1, 0, -1 not known */
     uint32_t reaper; /* atomic: id of the worker that is collecting the zombie, PL_REAPED, or 0 */
     uint32_t recoverer; /* atomic: id of the worker that recovers, or PL_RECOVERED */
 
@@ -224,6 +226,7 @@ struct pl_slot {
     plait_function *function;
     void *argument;
     uint32_t owns_argument; /* atomic: the argument is a copy, with a tag before it */
+    int64_t oom_before;     /* pl_oom_kills() as it was started; the claimer. Atomic */
 
     _Alignas(64) struct pl_reading reading[PL_READINGS];
 };

@@ -121,6 +121,8 @@ _Noreturn void pl_process_main(struct pl_slot *slot, uint64_t meant)
         _exit(0); /* detached, and its parent died before it could tell anyone of it */
     pl_name_get(slot, name);
     prctl(PR_SET_NAME, name);
+    if (pl_load_relaxed(&slot->flags) & PL_FLAG_SUBREAPER)
+        prctl(PR_SET_CHILD_SUBREAPER, 1);
     int status = run(slot, &ending);
     pl_worker_finish_all();
     fflush(stdout);

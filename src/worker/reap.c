@@ -1,10 +1,20 @@
 /* Collecting child processes, once each, and writing down how they ended. */
 #include "base/atomic.h"
 #include "base/clock.h"
+#include "port/oom.h"
 #include "port/process.h"
 #include "worker/worker_internal.h"
 
 #include <errno.h>
+#include <signal.h>
+
+/* What can be known: the count of kills has risen since the worker was started. If its death was not one of those, another
+ * process of the same control group was killed for want of memory meanwhile. */
+static int was_killed_for_memory(const struct pl_slot *slot)
+{
+    int64_t before = pl_load_relaxed(&slot->oom_before), now = before < 0 ? -1 : pl_oom_kills();
+    return now < 0 ? -1 : now > before;
+}
 
 static void record_end(struct pl_slot *slot, const struct pl_process_end *end)
 {
@@ -16,6 +26,8 @@ static void record_end(struct pl_slot *slot, const struct pl_process_end *end)
     pl_store_relaxed(&slot->status, end->signal ? -end->signal : end->status);
     pl_store_relaxed(&slot->signal, end->signal);
     pl_store_relaxed(&slot->core, (uint32_t)end->core);
+    if (end->signal == SIGKILL)
+        pl_store_relaxed(&slot->oom, was_killed_for_memory(slot));
     pl_store_relaxed(&slot->ended, plait_now());
     pl_store_release(&slot->ending, (uint32_t)(end->signal ? PL_END_KILLED : PL_END_EXITED));
 }

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "park/park.h"
 #include "port/cpu.h"
+#include "port/oom.h"
 #include "port/process.h"
 #include "worker/tasks.h"
 #include "worker/begin.h"
@@ -24,7 +25,8 @@ static int check_kind(int kind, const plait_options *o)
 {
     if (kind != PLAIT_THREAD && kind != PLAIT_PROCESS && kind != PLAIT_TASK)
         return PLAIT_EINVAL;
-    if (kind != PLAIT_TASK && (o->loop.slot || o->delay))
+    if ((kind != PLAIT_TASK && (o->loop.slot || o->delay)) ||
+        (kind != PLAIT_PROCESS && o->subreaper))
         return PLAIT_EINVAL;
     if (o->start_method < PLAIT_START_DEFAULT || o->start_method > PLAIT_SPAWN)
         return PLAIT_EINVAL;
@@ -132,8 +134,10 @@ static int start(plait_worker *ret, int kind, plait_function *fn, void *arg, con
     pl_store_relaxed(&slot->parent_birth, self.birth);
     pl_store_relaxed(&slot->parent_pid, self.pid);
     pl_fetch_or_relaxed(&slot->flags, (uint32_t)((o->daemon ? PL_FLAG_DAEMON : 0) |
-
+                                                 (o->subreaper ? PL_FLAG_SUBREAPER : 0) |
                                                  (kind == PLAIT_PROCESS ? PL_FLAG_MAIN : 0)));
+    if (kind == PLAIT_PROCESS)
+        pl_store_relaxed(&slot->oom_before, pl_oom_kills());
     fill_name(slot, o->name);
     rc = kind == PLAIT_THREAD ? start_thread(slot, arg, o) : start_process(slot, fn, arg, o);
     if (rc < 0) {

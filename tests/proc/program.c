@@ -61,6 +61,12 @@ static int signal_session(pid_t session, int signal)
     return n;
 }
 
+void wait_for_zombie(pid_t pid)
+{
+    siginfo_t info;
+    CHECK_EQ(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+}
+
 int living_in_session(pid_t session)
 {
     return signal_session(session, 0);

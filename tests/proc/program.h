@@ -32,6 +32,9 @@ void adopt_orphans(void);
 /* Whether a process runs no more: it is gone, or a zombie. */
 bool has_ended(pid_t pid);
 
+/* Waits until a child can be collected, and leaves it: has_ended may say so while some of its threads still go. */
+void wait_for_zombie(pid_t pid);
+
 /* How many processes of a session run. */
 int living_in_session(pid_t session);
 

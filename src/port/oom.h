@@ -1,0 +1,12 @@
+/* Whether the kernel has killed for want of memory. */
+#ifndef PL_PORT_OOM_H
+#define PL_PORT_OOM_H
+
+#include <stdint.h>
+
+/* How many processes of this process's control group (as it was at the first call; of version 2 those below it, too) the
+ * kernel has killed for want of memory, ever, whether the group's own limit was met or the machine was full.
+ * -1: it cannot be known. Reads a file at each call. */
+int64_t pl_oom_kills(void);
+
+#endif
