@@ -82,6 +82,20 @@ static int wait_in_loop(int pid, const struct pl_wait *wait, int64_t until)
     return rc < 0 ? rc : PLAIT_ETIMEDOUT;
 }
 
+/* A process that has said that it has ended is a zombie some tens of microseconds later: to sleep and be woken takes as long.
+ * True: it is one. */
+static bool comes_at_once(int32_t pid)
+{
+    enum { A_MOMENT = 100 * 1000 }; /* ns */
+    int64_t until = plait_now() + A_MOMENT;
+    do {
+        if (!pl_process_child_runs(pid))
+            return true;
+        sched_yield();
+    } while (plait_now() < until);
+    return false;
+}
+
 /* Waits a while for a process that is on its last way, or whose first thread left while others go on.
  * 0: look again; PLAIT_ETIMEDOUT, PLAIT_ECANCELED. */
 static int wait_for_zombie(struct pl_slot *slot, const struct pl_wait *wait)
@@ -126,6 +140,9 @@ static int collect(struct pl_slot *slot, uint32_t generation, const struct pl_wa
             sched_yield();
             continue;
         }
+        bool ended = pl_life_of(pl_load_acquire(&slot->life)) == PL_ENDED;
+        if (ended && comes_at_once(pl_load_acquire(&slot->pid)))
+            continue;
         rc = wait_for_zombie(slot, wait);
         if (rc < 0)
             return rc;
