@@ -70,12 +70,13 @@ void pl_text_add_worker(struct pl_text *text, const struct pl_slot *slot)
 
 void pl_text_add_wait(struct pl_text *text, const struct pl_wait_record *record)
 {
-    char label[PLAIT_LABEL_SIZE], symbol[80];
+    char label[PLAIT_LABEL_SIZE], symbol[80] = "";
     pl_text_add(text, "%s", pl_wait_name(record->kind));
     if (record->kind == PL_WAIT_JOIN || record->kind == PL_WAIT_FD)
         return;
     pl_label_get(record->word, record->pid, label, sizeof label);
-    pl_symbol(record->word, symbol, sizeof symbol);
+    if (pl_slot_is_of_this_image(record->slot)) /* else the address says nothing here */
+        pl_symbol(record->word, symbol, sizeof symbol);
     if (label[0])
         pl_text_add(text, " \"%s\"", label);
     pl_text_add(text, " at %p", (void *)record->word);
@@ -86,7 +87,9 @@ void pl_text_add_wait(struct pl_text *text, const struct pl_wait_record *record)
 void pl_text_add_held(struct pl_text *text, uint32_t holder, const uint32_t *word)
 {
     char symbol[80] = "";
-    const struct pl_held *held = pl_load_acquire(&pl_slot_of(holder)->held);
+    const struct pl_slot *slot = pl_slot_of(holder);
+    const struct pl_held *held =
+        pl_slot_is_of_this_image(slot) ? pl_load_acquire(&slot->held) : NULL;
     for (int i = 0; held && i < PL_HELD_MOST; i++)
         if (pl_load_acquire(&held[i].word) == word)
             pl_symbol(pl_load_relaxed(&held[i].site), symbol, sizeof symbol);

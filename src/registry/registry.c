@@ -18,6 +18,7 @@
 #include "base/panic.h"
 #include "port/futex.h"
 #include "port/process.h"
+#include "registry/code.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -110,6 +111,11 @@ bool pl_slot_is_orphan(const struct pl_slot *slot)
     int32_t parent = pl_load_relaxed(&slot->parent_pid);
     return parent == 0 ||
            (parent != getpid() && !pl_process_lives(parent, pl_load_relaxed(&slot->parent_birth)));
+}
+
+bool pl_slot_is_of_this_image(const struct pl_slot *slot)
+{
+    return pl_load_relaxed(&slot->image) == (uint32_t)pl_image();
 }
 
 /* --- names --- */
@@ -317,6 +323,7 @@ bool pl_slot_enter(struct pl_slot *slot, uint64_t meant)
     pl_heart_start(slot);
     pl_store_relaxed(&slot->pid, (int32_t)getpid());
     pl_store_relaxed(&slot->tid, (int32_t)gettid());
+    pl_store_relaxed(&slot->image, (uint32_t)pl_image());
     if (pl_slot_kind(slot) == PLAIT_PROCESS)
         pl_store_relaxed(&slot->birth, pl_this_process().birth);
     pl_self.slot = pl_self.thread = slot;
@@ -376,6 +383,7 @@ int pl_slot_enter_task(struct pl_slot **ret, plait_worker known_as)
     pl_store_relaxed(&slot->kind, (uint32_t)PLAIT_TASK);
     pl_store_relaxed(&slot->pid, (int32_t)getpid());
     pl_store_relaxed(&slot->tid, (int32_t)gettid());
+    pl_store_relaxed(&slot->image, (uint32_t)pl_image());
     pl_store_relaxed(&slot->known_as, (uint64_t)known_as.slot << 32 | known_as.generation);
     pl_fetch_or_relaxed(&slot->flags, (uint32_t)(PL_FLAG_DETACHED | PL_FLAG_DAEMON));
     pl_store_release(&slot->host, pl_self.thread_id);

@@ -226,7 +226,10 @@ struct pl_slot {
     plait_function *function;
     void *argument;
     uint32_t owns_argument; /* atomic: the argument is a copy, with a tag before it */
-    int64_t oom_before;     /* pl_oom_kills() as it was started; the claimer. Atomic */
+
+    uint32_t
+        image; /* which image of the program it runs (code.h), cut. Atomic; the worker writes */
+    int64_t oom_before; /* pl_oom_kills() as it was started; the claimer. Atomic */
 
     _Alignas(64) struct pl_reading reading[PL_READINGS];
 };
@@ -285,6 +288,9 @@ bool pl_slot_is_child(const struct pl_slot *slot, const struct pl_process_name *
 
 /* Whether the process that started the worker is gone, so that nobody can collect it. */
 bool pl_slot_is_orphan(const struct pl_slot *slot);
+
+/* Whether addresses of code and variables mean the same to the slot's worker as here. */
+bool pl_slot_is_of_this_image(const struct pl_slot *slot);
 
 /* Whether a slot in NEW or ENTERING will never run: whoever was to, died before. */
 bool pl_slot_is_stillborn(struct pl_slot *slot, uint64_t life);

@@ -40,5 +40,6 @@ int plait_get_start_method(void)
     int method = pl_load_relaxed(&pl_default_method);
     if (method != PLAIT_START_DEFAULT)
         return method;
-    return pl_may_reexec() ? PLAIT_ZYGOTE : PLAIT_FORK;
+    /* Reports of lock orders name places in the code, which have to mean the same to all. */
+    return pl_may_reexec() && !pl_slow_paths_only ? PLAIT_ZYGOTE : PLAIT_FORK;
 }
