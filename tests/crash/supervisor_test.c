@@ -304,7 +304,6 @@ int main(void)
         STEPS_TEST(a_child),    STEPS_TEST(a_child_unready),  STEPS_TEST(a_child_old),
         STEPS_TEST(orders),     STEPS_TEST(stopper),
     };
-    plait_set_start_method(PLAIT_FORK); /* an image of its own would not count its steps */
     int rc = cmocka_run_group_tests_name("supervisor", tests, NULL, NULL);
     steps_print_total();
     return rc;
