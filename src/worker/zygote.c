@@ -160,9 +160,12 @@ static int fork_sibling(struct order *order, struct pl_begin *begin, int32_t *re
 
 static _Noreturn void be_in_between(struct order *order, struct pl_begin *begin, int report)
 {
-    pid_t pid = fork();
-    if (pid == 0)
+    pid_t self = getpid(), pid = fork();
+    if (pid == 0) {
+        while (getppid() == self) /* it is about to end, and the starter to be the parent */
+            usleep(100);
         child_main(order);
+    }
     int32_t said = pid < 0 ? error_of(-errno) : (int32_t)pid;
     if (pid > 0)
         pl_store_release(&begin->pid, said);
