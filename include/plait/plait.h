@@ -12,6 +12,7 @@
 #include <plait/deadlock.h>
 #include <plait/error.h>
 #include <plait/event.h>
+#include <plait/exec.h>
 #include <plait/fd.h>
 #include <plait/file.h>
 #include <plait/gather.h>
@@ -27,6 +28,7 @@
 #include <plait/pi_lock.h>
 #include <plait/pool.h>
 #include <plait/process.h>
+#include <plait/program.h>
 #include <plait/resolve.h>
 #include <plait/rlock.h>
 #include <plait/rwlock.h>

@@ -310,6 +310,18 @@ void pl_lifeline_untie(void)
     tie = -1;
 }
 
+int pl_lifeline_keep(void)
+{
+    enum { FLOOR = 200 };
+    if (tie < 0 || inode_of(tie) != tie_inode)
+        return -1;
+    int saved = errno, kept = fcntl(tie, F_DUPFD, FLOOR);
+    if (kept < 0)
+        kept = fcntl(tie, F_DUPFD, STDERR_FILENO + 1);
+    errno = saved;
+    return kept;
+}
+
 bool pl_lifeline_is_usable(const struct pl_lifeline *line)
 {
     struct stat st;

@@ -84,6 +84,10 @@ void pl_lifeline_tie(const struct pl_lifeline *parents);
 /* The same for a process that has been handed the reading end alone, which is closed. */
 void pl_lifeline_tie_to(int read_end);
 
+/* Before an exec: keeps the tie open beyond it, above the numbers that programs use. What to close if the exec fails; -1:
+ * nothing. */
+int pl_lifeline_keep(void);
+
 /* In a forked child: lets go of the tie that its parent had to its own parent. */
 void pl_lifeline_untie(void);
 

@@ -60,6 +60,15 @@ int pl_lifeline_read_end(void)
     return lifeline.read_end;
 }
 
+int pl_process_lifeline(struct pl_lifeline *ret)
+{
+    int rc = pl_lifeline_need();
+    pthread_mutex_lock(&lifeline_lock);
+    *ret = lifeline;
+    pthread_mutex_unlock(&lifeline_lock);
+    return rc;
+}
+
 uint64_t pl_lifeline_inode(void)
 {
     return lifeline.inode;

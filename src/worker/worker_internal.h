@@ -8,6 +8,10 @@
 int pl_thread_start(struct pl_slot *slot, size_t stack_size);
 int pl_process_start(struct pl_slot *slot, int method, const plait_options *o);
 
+/* This process's lifeline, for children that are not workers: made if there is none. 0 or PLAIT_EMFILE. */
+struct pl_lifeline;
+int pl_process_lifeline(struct pl_lifeline *ret);
+
 /* Runs the slot's function in the calling thread, which is the worker. Its status. */
 int pl_worker_run(struct pl_slot *slot);
 
