@@ -81,6 +81,13 @@ int pl_pipe(int ends[2], int size);
 void pl_streams_close_childs(struct pl_streams *streams);
 void pl_streams_close_all(struct pl_streams *streams);
 
+/* --- starting: start.c --- */
+
+/* plait_program_start_pipeline; errors not NULL: the errors of all go to one pipe, whose stream *errors becomes, also if the
+ * start fails after that was made. */
+int pl_pipeline_start(plait_program **ret, const char *const *const *argvs, int n,
+                      const plait_program_options *options, plait_stream **errors);
+
 /* --- the end: end.c --- */
 
 /* As plait_program_wait within another call. */

@@ -15,7 +15,8 @@ struct run {
     plait_program_end *ends;
     plait_process_options process;
     plait_program_options options;
-    struct pl_exchange exchange; /* of a pipeline: from its first to its last */
+    struct pl_exchange exchange; /* from the first to the last */
+    plait_stream *errors;        /* of all; NULL: none, or one program's, which has it itself */
 };
 
 static const plait_run_options defaults;
@@ -92,8 +93,8 @@ static int see_through(struct run *run, const plait_run_options *o, plait_run_re
 {
     struct pl_exchange *x = &run->exchange;
     plait_program *last = run->programs[run->n - 1];
-    pl_exchange_init(x, &run->programs[0]->streams[0], &last->streams[1], &last->streams[2],
-                     run->options.limit);
+    pl_exchange_init(x, &run->programs[0]->streams[0], &last->streams[1],
+                     run->n > 1 ? &run->errors : &last->streams[2], run->options.limit);
     x->input = o->input;
     x->size = o->input_size;
     x->begun = true;
@@ -120,12 +121,14 @@ static int run_all(struct run *run, const char *const *const *argvs, const plait
     if (rc < 0)
         return pl_process_failed(&ret->failure, rc, PLAIT_STEP_ARGUMENTS, 0, "options that exclude each other");
     prepare(run, o, &ret->failure);
-    rc = plait_program_start_pipeline(run->programs, argvs, run->n, &run->options);
-    if (rc < 0)
-        return rc;
-    rc = see_through(run, o, ret, wait);
+    bool shares = run->n > 1 && run->options.err.kind == PLAIT_PIPE;
+    rc = pl_pipeline_start(run->programs, argvs, run->n, &run->options,
+                           shares ? &run->errors : NULL);
+    if (rc == 0)
+        rc = see_through(run, o, ret, wait);
     for (int i = 0; i < run->n; i++)
         plait_program_close(run->programs[i]);
+    plait_stream_close(run->errors);
     return rc;
 }
 

@@ -206,8 +206,21 @@ static void clean_up(struct launch *l, int rc)
     free(l->shell_arguments);
 }
 
-/* Each behind the gate, with a pipe from the one before. */
-static int launch_all(struct launch *l, int n)
+/* The pipe that all write their errors to. */
+static int make_shared_errors(struct launch *l, int n, int ends[2])
+{
+    int rc = pl_pipe(ends, l->options->pipe_size);
+    if (rc < 0) {
+        ends[0] = ends[1] = -1;
+        return fail(l, pl_start_error(-rc), PLAIT_STEP_STREAMS, -rc, NULL);
+    }
+    for (int i = 0; i < n; i++)
+        l[i].streams.child[2] = ends[1];
+    return 0;
+}
+
+/* Each with a pipe from the one before. */
+static int launch_chain(struct launch *l, int n)
 {
     int rc = 0, before = -1;
     for (int i = 0; i < n && rc == 0; i++) {
@@ -228,7 +241,21 @@ static int launch_all(struct launch *l, int n)
     return rc;
 }
 
-static int start_all(struct launch *l, int n)
+/* Behind the gate. */
+static int launch_all(struct launch *l, int n, plait_stream **errors)
+{
+    int ends[2] = {-1, -1};
+    int rc = errors ? make_shared_errors(l, n, ends) : 0;
+    if (rc == 0)
+        rc = launch_chain(l, n);
+    pl_close_fd(ends[1]);
+    if (!errors || ends[0] < 0)
+        return rc;
+    int made = pl_stream_new(errors, ends[0], 0);
+    return rc < 0 ? rc : made < 0 ? fail(l, made, PLAIT_STEP_STREAMS, ENOMEM, NULL) : 0;
+}
+
+static int start_all(struct launch *l, int n, plait_stream **errors)
 {
     int rc = 0;
     pl_program_reap_forgotten();
@@ -236,7 +263,7 @@ static int start_all(struct launch *l, int n)
         rc = prepare(&l[i]);
     if (rc == 0) {
         pl_gate_enter();
-        rc = launch_all(l, n);
+        rc = launch_all(l, n, errors);
         pl_gate_leave();
     }
     for (int i = 0; i < n; i++)
@@ -273,7 +300,7 @@ int plait_program_start(plait_program **ret, const char *const *argv,
         return PLAIT_EINVAL;
     int saved = errno;
     struct launch l = launch_of(argv, options ? options : &defaults);
-    int rc = start_all(&l, 1);
+    int rc = start_all(&l, 1, NULL);
     if (rc == 0)
         *ret = l.program;
     else
@@ -282,31 +309,32 @@ int plait_program_start(plait_program **ret, const char *const *argv,
     return rc;
 }
 
-/* What is between two of them is made behind the gate. */
-static plait_program_options options_of_stage(const plait_program_options *options, int i, int n)
+/* What is between two of them, and what they share, is made behind the gate. */
+static plait_program_options options_of_stage(const plait_program_options *options, int i, int n,
+                                              bool shares_errors)
 {
     plait_program_options o = *options;
     if (i > 0)
         o.in = (plait_stream_spec){.kind = PLAIT_NULL};
     if (i < n - 1)
         o.out = (plait_stream_spec){.kind = PLAIT_NULL};
+    if (shares_errors)
+        o.err = (plait_stream_spec){.kind = PLAIT_NULL};
     return o;
 }
 
-int plait_program_start_pipeline(plait_program **ret, const char *const *const *argvs, int n,
-                                 const plait_program_options *options)
+int pl_pipeline_start(plait_program **ret, const char *const *const *argvs, int n,
+                      const plait_program_options *options, plait_stream **errors)
 {
-    if (!ret || !argvs || n < 1)
-        return PLAIT_EINVAL;
     int saved = errno, rc = PLAIT_ENOMEM;
     struct launch *l = calloc((size_t)n, sizeof *l);
     plait_program_options *o = calloc((size_t)n, sizeof *o);
     for (int i = 0; l && o && i < n; i++) {
-        o[i] = options_of_stage(options ? options : &defaults, i, n);
+        o[i] = options_of_stage(options, i, n, errors != NULL);
         l[i] = launch_of(argvs[i], &o[i]);
     }
     if (l && o) {
-        rc = start_all(l, n);
+        rc = start_all(l, n, errors);
         for (int i = 0; i < n && rc == 0; i++)
             ret[i] = l[i].program;
         if (rc < 0)
@@ -316,6 +344,14 @@ int plait_program_start_pipeline(plait_program **ret, const char *const *const *
     free(o);
     errno = saved;
     return rc;
+}
+
+int plait_program_start_pipeline(plait_program **ret, const char *const *const *argvs, int n,
+                                 const plait_program_options *options)
+{
+    if (!ret || !argvs || n < 1)
+        return PLAIT_EINVAL;
+    return pl_pipeline_start(ret, argvs, n, options ? options : &defaults, NULL);
 }
 
 /* --- streams, giving up --- */
