@@ -65,13 +65,14 @@ typedef struct plait_fd_move {
 
 /* All zero is the default. What is pointed to is read by the starting call only. */
 typedef struct plait_program_options {
-    const plait_process_options *process; /* directory, environment, user, ...; NULL: as the caller's */
+    const plait_process_options
+        *process; /* directory, environment, user, ...; NULL: as the caller's */
     plait_stream_spec in, out, err;
-    int pipe_size;          /* bytes a pipe holds, F_SETPIPE_SZ; 0: the system's 64 KiB */
-    size_t limit;           /* bytes that plait_program_communicate keeps of each output; 0: no limit */
+    int pipe_size; /* bytes a pipe holds, F_SETPIPE_SZ; 0: the system's 64 KiB */
+    size_t limit;  /* bytes that plait_program_communicate keeps of each output; 0: no limit */
     const char *executable; /* what is run instead of argv[0], which it is told all the same */
-    bool shell;             /* argv[0] is a script for /bin/sh (or .executable), the others its $0, $1, ... */
-    const int *fds;         /* descriptors to pass under their own numbers */
+    bool shell; /* argv[0] is a script for /bin/sh (or .executable), the others its $0, $1, ... */
+    const int *fds; /* descriptors to pass under their own numbers */
     size_t n_fds;
     const plait_fd_move *moves; /* and under others, in any permutation */
     size_t n_moves;
@@ -89,9 +90,9 @@ typedef struct plait_program_end {
     int status; /* exit code; -signal if killed (as Python); -1 if unknown */
     int signal; /* 0: it ended by itself */
     bool core_dumped;
-    bool unknown;                 /* somebody else has collected it: PLAIT_ENOSTATUS */
-    int64_t user_ns, system_ns;   /* processor time used; 0 if unknown */
-    int64_t max_rss;              /* most memory it had resident, bytes */
+    bool unknown;               /* somebody else has collected it: PLAIT_ENOSTATUS */
+    int64_t user_ns, system_ns; /* processor time used; 0 if unknown */
+    int64_t max_rss;            /* most memory it had resident, bytes */
 } plait_program_end;
 
 /* Starts a program. argv[0] without a slash is looked for in the PATH of its environment; a relative path counts from its directory.

@@ -223,7 +223,8 @@ void pl_program_destroy(plait_program *p)
 {
     struct pl_wait wait;
     plait_program_kill_tree(p);
-    if (plait_program_kill(p) == PLAIT_EPERM) { /* it runs as another user: nobody here can end it */
+    if (plait_program_kill(p) ==
+        PLAIT_EPERM) { /* it runs as another user: nobody here can end it */
         pl_program_forget(p->pid, p->pidfd);
         p->pidfd = -1;
         return;

@@ -231,10 +231,8 @@ static void show(const struct pl_exchange *x, plait_captured *ret)
         bytes[i] = x->to[i].bytes ? x->to[i].bytes : "";
     }
     if (ret)
-        *ret = (plait_captured){.out = bytes[0],
-                                .err = bytes[1],
-                                .out_size = x->to[0].size,
-                                .err_size = x->to[1].size};
+        *ret = (plait_captured){
+            .out = bytes[0], .err = bytes[1], .out_size = x->to[0].size, .err_size = x->to[1].size};
 }
 
 /* Takes the input of the first call, or makes sure that it is the same. */
@@ -270,8 +268,8 @@ int plait_program_communicate(plait_program *program, const void *input, size_t 
                               plait_captured *ret, int64_t timeout)
 {
     struct pl_wait wait;
-    int rc = !program || (!input && size > 0) ? PLAIT_EINVAL
-                                              : pl_wait_begin(&wait, PL_WAIT_FD, timeout);
+    int rc =
+        !program || (!input && size > 0) ? PLAIT_EINVAL : pl_wait_begin(&wait, PL_WAIT_FD, timeout);
     if (rc < 0)
         return rc;
     if (program->forks != pl_forks)

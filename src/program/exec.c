@@ -32,7 +32,8 @@ static void unblock_nudges(sigset_t *before)
     sigset_t nudge;
     sigemptyset(&nudge);
     sigaddset(&nudge, SIGURG);
-    pthread_sigmask(pl_self.parker ? SIG_UNBLOCK : SIG_BLOCK, pl_self.parker ? &nudge : NULL, before);
+    pthread_sigmask(pl_self.parker ? SIG_UNBLOCK : SIG_BLOCK, pl_self.parker ? &nudge : NULL,
+                    before);
 }
 
 static int count(const char *const *argv)

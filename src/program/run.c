@@ -119,7 +119,8 @@ static int run_all(struct run *run, const char *const *const *argvs, const plait
 {
     int rc = check(o);
     if (rc < 0)
-        return pl_process_failed(&ret->failure, rc, PLAIT_STEP_ARGUMENTS, 0, "options that exclude each other");
+        return pl_process_failed(&ret->failure, rc, PLAIT_STEP_ARGUMENTS, 0,
+                                 "options that exclude each other");
     prepare(run, o, &ret->failure);
     bool shares = run->n > 1 && run->options.err.kind == PLAIT_PIPE;
     rc = pl_pipeline_start(run->programs, argvs, run->n, &run->options,
@@ -145,8 +146,9 @@ int plait_run_pipeline(const char *const *const *argvs, int n, const plait_run_o
     if (rc == 0) {
         run.programs = calloc((size_t)n, sizeof(plait_program *));
         run.ends = calloc((size_t)n, sizeof *run.ends);
-        rc = run.programs && run.ends ? run_all(&run, argvs, options ? options : &defaults, ret, &wait)
-                                      : PLAIT_ENOMEM;
+        rc = run.programs && run.ends
+                 ? run_all(&run, argvs, options ? options : &defaults, ret, &wait)
+                 : PLAIT_ENOMEM;
     }
     if (ends && run.ends && ret->end.pid)
         memcpy(ends, run.ends, (size_t)n * sizeof *ends);
@@ -181,9 +183,8 @@ int plait_shell_output(const char *command, char **ret, int64_t timeout)
         return PLAIT_EINVAL;
     plait_run_result result;
     const char *const argv[] = {command, NULL};
-    plait_run_options o = {.program = {.shell = true,
-                                       .out = {.kind = PLAIT_PIPE},
-                                       .err = {.kind = PLAIT_MERGED}}};
+    plait_run_options o = {
+        .program = {.shell = true, .out = {.kind = PLAIT_PIPE}, .err = {.kind = PLAIT_MERGED}}};
     int rc = plait_run_program(argv, &o, &result, timeout);
     *ret = result.out;
     result.out = NULL;

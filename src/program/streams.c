@@ -44,7 +44,8 @@ static int open_file(const plait_stream_spec *spec, bool reads)
 /* What the child gets, as far as it is there already. 0, or a code. */
 static int open_one(struct pl_streams *streams, const plait_program_options *o, int i)
 {
-    static const plait_stream_spec nothing = {.kind = PLAIT_FILE, .path = "/dev/null", .append = true};
+    static const plait_stream_spec nothing = {
+        .kind = PLAIT_FILE, .path = "/dev/null", .append = true};
     const plait_stream_spec *spec = spec_of(o, i);
     switch (spec->kind) {
     case PLAIT_PIPE:

@@ -65,8 +65,10 @@ static bool read_one(int folder, const char *name, struct seen *ret)
     text[n] = 0;
     const char *rest = strrchr(text, ')'); /* the name may hold anything */
     unsigned long birth = 0;
-    if (!rest || sscanf(rest, ") %c %d %d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %lu",
-                        &state, &ret->parent, &ret->group, &ret->session, &birth) != 5)
+    if (!rest ||
+        sscanf(rest,
+               ") %c %d %d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %lu",
+               &state, &ret->parent, &ret->group, &ret->session, &birth) != 5)
         return false;
     ret->pid = atoi(name);
     ret->birth = birth;
@@ -96,8 +98,7 @@ static bool look_around(struct hunt *h)
     for (struct dirent *entry; (entry = readdir(folder));) {
         if (entry->d_name[0] < '1' || entry->d_name[0] > '9')
             continue;
-        if (h->n_seen == h->room_seen &&
-            !grow((void **)&h->seen, &h->room_seen, sizeof *h->seen)) {
+        if (h->n_seen == h->room_seen && !grow((void **)&h->seen, &h->room_seen, sizeof *h->seen)) {
             h->no_memory = true;
             break;
         }

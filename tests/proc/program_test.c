@@ -47,7 +47,8 @@ static plait_program *start(const char *const *argv, const plait_program_options
     o.failure = &failure;
     int rc = plait_program_start(&p, argv, &o);
     if (rc < 0)
-        t_die(__FILE__, __LINE__, "%s: %s: %s", plait_errname(rc), plait_process_step_text(failure.step), failure.path);
+        t_die(__FILE__, __LINE__, "%s: %s: %s", plait_errname(rc),
+              plait_process_step_text(failure.step), failure.path);
     return p;
 }
 
@@ -113,7 +114,8 @@ static int a_program_dies_with_its_starter(void *unused)
     dies_with_its_starter(NULL);
     dies_with_its_starter(&(plait_process_options){.new_session = true});
     dies_with_its_starter(&(plait_process_options){.new_group = true, .cwd = "/", .nice = 1});
-    dies_with_its_starter(&(plait_process_options){.limits = (plait_limit[]){{RLIMIT_NOFILE, 10, 10}}, .n_limits = 1});
+    dies_with_its_starter(&(plait_process_options){
+        .limits = (plait_limit[]){{RLIMIT_NOFILE, 10, 10}}, .n_limits = 1});
     if (geteuid() == 0)
         dies_with_its_starter(&(plait_process_options){.user = "nobody"});
     return 0;
@@ -161,8 +163,9 @@ static int have_a_group(void *board)
 {
     struct board *b = board;
     plait_process_options group = {.new_group = true};
-    plait_program *p = start(SH("sleep 1000 & echo $!; sh -c 'echo $$; sleep 1000 & echo $!; wait' & echo $$; wait"),
-                             &(plait_program_options){.process = &group, .out = {.kind = PLAIT_PIPE}});
+    plait_program *p = start(
+        SH("sleep 1000 & echo $!; sh -c 'echo $$; sleep 1000 & echo $!; wait' & echo $$; wait"),
+        &(plait_program_options){.process = &group, .out = {.kind = PLAIT_PIPE}});
     note_printed(b, p, 4);
     TELL(b->ready, 1);
     return stand_still(NULL);
@@ -254,7 +257,9 @@ static int start_and_die(void *delay)
     }
     for (;;) {
         plait_process_options group = {.new_group = true};
-        if (plait_program_start(&p, PLAIT_ARGV("sleep", "1000"), &(plait_program_options){.process = &group, .in = {.kind = PLAIT_PIPE}}) < 0)
+        if (plait_program_start(
+                &p, PLAIT_ARGV("sleep", "1000"),
+                &(plait_program_options){.process = &group, .in = {.kind = PLAIT_PIPE}}) < 0)
             _exit(9);
     }
 }
@@ -354,7 +359,8 @@ static int execute_with_full_buffers(void *path)
     CHECK_RC(plait_execvp("/no/such", PLAIT_ARGV("x")), PLAIT_ENOENT); /* and goes on */
     CHECK_EQ(errno, EXDEV);
     fputs(", either", f);
-    plait_execvpe("sh", PLAIT_ARGV("sh", "-c", "test $A = b && exit 6"), (const char *const[]){"A=b", "PATH=/bin", NULL});
+    plait_execvpe("sh", PLAIT_ARGV("sh", "-c", "test $A = b && exit 6"),
+                  (const char *const[]){"A=b", "PATH=/bin", NULL});
     return 1;
 }
 
@@ -380,7 +386,8 @@ static int exec_checks_its_arguments(void *unused)
     CHECK_RC(plait_execv("/bin/true", NULL), PLAIT_EINVAL);
     CHECK_RC(plait_execv("/bin/true", (const char *const[]){NULL}), PLAIT_EINVAL);
     CHECK_RC(plait_execve("/bin/true", PLAIT_ARGV("x"), NULL), PLAIT_EINVAL);
-    CHECK_RC(plait_execvpe("true", PLAIT_ARGV("x"), (const char *const[]){"NAME", NULL}), PLAIT_EINVAL);
+    CHECK_RC(plait_execvpe("true", PLAIT_ARGV("x"), (const char *const[]){"NAME", NULL}),
+             PLAIT_EINVAL);
     CHECK_RC(plait_execv("/etc/passwd", PLAIT_ARGV("x")), PLAIT_EACCES);
     CHECK_RC(plait_execv("/", PLAIT_ARGV("x")), PLAIT_EACCES);
     CHECK_RC(plait_execvp("no-such-program", PLAIT_ARGV("x")), PLAIT_ENOENT);
@@ -442,7 +449,8 @@ static int descriptors_that_run_out_are_an_error(void *unused)
             int rc = plait_run_program(PLAIT_ARGV("true"), &o, &r, patience);
             CHECK(rc == 0 || rc == PLAIT_EMFILE);
             if (rc < 0)
-                CHECK(r.failure.step == PLAIT_STEP_TIE || r.failure.step == PLAIT_STEP_STREAMS || r.failure.step == PLAIT_STEP_CLONE);
+                CHECK(r.failure.step == PLAIT_STEP_TIE || r.failure.step == PLAIT_STEP_STREAMS ||
+                      r.failure.step == PLAIT_STEP_CLONE);
             else
                 CHECK_EQ(r.end.status, 0);
             worked += rc == 0;
@@ -472,7 +480,10 @@ static int the_limit_on_processes_is_eagain(void *unused)
     plait_process_failure failure = {0};
     int before = t_open_files();
     for (int i = 0; i < 20; i++)
-        CHECK_RC(plait_program_start(&q, PLAIT_ARGV("true"), &(plait_program_options){.failure = &failure, .out = {.kind = PLAIT_PIPE}}), PLAIT_EAGAIN);
+        CHECK_RC(plait_program_start(
+                     &q, PLAIT_ARGV("true"),
+                     &(plait_program_options){.failure = &failure, .out = {.kind = PLAIT_PIPE}}),
+                 PLAIT_EAGAIN);
     CHECK_EQ(failure.step, PLAIT_STEP_CLONE);
     CHECK(!q);
     CHECK_EQ(t_open_files(), before);
@@ -488,7 +499,8 @@ static int a_place_where_nothing_may_be_executed_is_named(void *unused)
     (void)unused;
     char folder[] = "/tmp/plait-program-test-XXXXXX", path[60];
     CHECK(mkdtemp(folder) != NULL);
-    bool mounted = unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+    bool mounted = unshare(CLONE_NEWNS) == 0 &&
+                   mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
                    mount("none", folder, "tmpfs", MS_NOEXEC, NULL) == 0;
     if (!mounted) {
         rmdir(folder);
@@ -500,7 +512,9 @@ static int a_place_where_nothing_may_be_executed_is_named(void *unused)
     close(fd);
     plait_process_failure failure = {0};
     plait_program *p;
-    CHECK_RC(plait_program_start(&p, PLAIT_ARGV(path), &(plait_program_options){.failure = &failure}), PLAIT_EACCES);
+    CHECK_RC(
+        plait_program_start(&p, PLAIT_ARGV(path), &(plait_program_options){.failure = &failure}),
+        PLAIT_EACCES);
     CHECK_EQ(failure.step, PLAIT_STEP_EXEC);
     CHECK(strcmp(failure.path, path) == 0);
     umount(folder);
@@ -516,7 +530,8 @@ static bool refuse_if(int call, int error, int argument, unsigned bits)
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)call, 0, 3),
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)(offsetof(struct seccomp_data, args) + 8 * (size_t)argument)),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+                 (unsigned)(offsetof(struct seccomp_data, args) + 8 * (size_t)argument)),
         BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, bits, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
@@ -524,7 +539,8 @@ static bool refuse_if(int call, int error, int argument, unsigned bits)
     if (bits == 0)
         code[1].jf = 3, code[2] = code[4], code[3] = code[4];
     struct sock_fprog program = {sizeof code / sizeof code[0], code};
-    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 }
 
 static void expect_failures_told(void)
@@ -532,9 +548,13 @@ static void expect_failures_told(void)
     plait_process_failure failure = {0};
     plait_program *p;
     plait_process_options at = {.cwd = "/no/such"};
-    CHECK_RC(plait_program_start(&p, PLAIT_ARGV("/no/such"), &(plait_program_options){.failure = &failure}), PLAIT_ENOENT);
+    CHECK_RC(plait_program_start(&p, PLAIT_ARGV("/no/such"),
+                                 &(plait_program_options){.failure = &failure}),
+             PLAIT_ENOENT);
     CHECK_EQ(failure.step, PLAIT_STEP_EXEC);
-    CHECK_RC(plait_program_start(&p, PLAIT_ARGV("true"), &(plait_program_options){.failure = &failure, .process = &at}), PLAIT_ENOENT);
+    CHECK_RC(plait_program_start(&p, PLAIT_ARGV("true"),
+                                 &(plait_program_options){.failure = &failure, .process = &at}),
+             PLAIT_ENOENT);
     CHECK_EQ(failure.step, PLAIT_STEP_CWD);
     CHECK(!t_has_children());
 }
@@ -547,7 +567,8 @@ static void expect_all_of_it(void)
     expect_works();
     expect_failures_told();
     plait_run_result r;
-    CHECK_RC(plait_run_program(SH("sleep 1000 & sleep 1000"), NULL, &r, plait_ms(50)), PLAIT_ETIMEDOUT);
+    CHECK_RC(plait_run_program(SH("sleep 1000 & sleep 1000"), NULL, &r, plait_ms(50)),
+             PLAIT_ETIMEDOUT);
     CHECK_EQ(r.end.signal, SIGKILL);
     plait_run_free(&r);
     CHECK_EQ(t_open_files(), before);
@@ -596,7 +617,10 @@ static int without_close_range_other_descriptors_are_closed_too(void *unused)
         dup(2);
     plait_run_result r;
     plait_run_options o = {.capture = true, .program = {.fds = (int[]){33}, .n_fds = 1}};
-    CHECK_RC(plait_run_program(SH("i=3; while [ $i -lt 199 ]; do [ -e /proc/$$/fd/$i ] && printf \"$i \"; i=$((i+1)); done"), &o, &r, patience), 0);
+    CHECK_RC(plait_run_program(SH("i=3; while [ $i -lt 199 ]; do [ -e /proc/$$/fd/$i ] && printf "
+                                  "\"$i \"; i=$((i+1)); done"),
+                               &o, &r, patience),
+             0);
     CHECK(strcmp(r.out, "33 ") == 0);
     plait_run_free(&r);
     return 0;
@@ -634,7 +658,9 @@ static int a_killed_tree_leaves_no_zombies_to_a_subreaper(void *unused)
     (void)unused;
     adopt_orphans();
     plait_run_result r;
-    CHECK_RC(plait_run_program(SH("(setsid sleep 1000 &); (sleep 1000 &); sleep 1000 & sleep 1000"), NULL, &r, plait_ms(200)), PLAIT_ETIMEDOUT);
+    CHECK_RC(plait_run_program(SH("(setsid sleep 1000 &); (sleep 1000 &); sleep 1000 & sleep 1000"),
+                               NULL, &r, plait_ms(200)),
+             PLAIT_ETIMEDOUT);
     plait_run_free(&r);
     CHECK_EQ(living_in_session(getsid(0)), 1);
     CHECK(!t_has_children());

@@ -183,10 +183,18 @@ static void arguments_that_make_no_sense_are_refused(void **state)
         expect_refusal(SH("true"), &(plait_program_options){.process = &bad[i]}, PLAIT_EINVAL,
                        PLAIT_STEP_ARGUMENTS, NULL);
     const plait_program_options wrong[] = {
-        {.out = {.kind = 77}},        {.out = {.kind = -1}},         {.in = {.kind = PLAIT_MERGED}},
-        {.out = {.kind = PLAIT_MERGED}}, {.out = {.kind = PLAIT_FILE}}, {.pipe_size = -1},
-        {.n_fds = 1},                 {.n_moves = 1},
-        {.fds = (int[]){1, 1, 9, 9}, .n_fds = 0, .moves = (plait_fd_move[]){{1, 9}, {2, 9}}, .n_moves = 2},
+        {.out = {.kind = 77}},
+        {.out = {.kind = -1}},
+        {.in = {.kind = PLAIT_MERGED}},
+        {.out = {.kind = PLAIT_MERGED}},
+        {.out = {.kind = PLAIT_FILE}},
+        {.pipe_size = -1},
+        {.n_fds = 1},
+        {.n_moves = 1},
+        {.fds = (int[]){1, 1, 9, 9},
+         .n_fds = 0,
+         .moves = (plait_fd_move[]){{1, 9}, {2, 9}},
+         .n_moves = 2},
         {.moves = (plait_fd_move[]){{1, -1}}, .n_moves = 1},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
@@ -275,8 +283,8 @@ static void the_environment_is_replaced_and_its_path_is_searched(void **state)
 {
     (void)state;
     plait_process_options p = {.env = (const char *const[]){"A=b", "EMPTY=", NULL}};
-    expect_output(&(plait_program_options){.process = &p}, "/usr/bin/env | grep -v -e PWD -e _= -e SHLVL",
-                  "A=b\nEMPTY=\n");
+    expect_output(&(plait_program_options){.process = &p},
+                  "/usr/bin/env | grep -v -e PWD -e _= -e SHLVL", "A=b\nEMPTY=\n");
     setenv("FROM_STARTER", "yes", 1);
     expect_output(NULL, "echo $FROM_STARTER", "yes\n");
     p.env = (const char *const[]){"PATH=/no/where:/etc", NULL};
@@ -301,12 +309,14 @@ static void niceness_mask_limits_and_processors_are_set(void **state)
     plait_process_options p = {.nice = 3,
                                .set_umask = true,
                                .umask = 027,
-                               .limits = (plait_limit[]){{RLIMIT_NOFILE, 77, 99}, {RLIMIT_CORE, 0, 0}},
+                               .limits =
+                                   (plait_limit[]){{RLIMIT_NOFILE, 77, 99}, {RLIMIT_CORE, 0, 0}},
                                .n_limits = 2,
                                .cpus = &cpu,
                                .n_cpus = 1};
     char expected[100];
-    snprintf(expected, sizeof expected, "%d\n0027\n77 99\n%d\n", getpriority(PRIO_PROCESS, 0) + 3, 1);
+    snprintf(expected, sizeof expected, "%d\n0027\n77 99\n%d\n", getpriority(PRIO_PROCESS, 0) + 3,
+             1);
     expect_output(&(plait_program_options){.process = &p},
                   "nice; umask; echo $(ulimit -n) $(ulimit -H -n); nproc", expected);
     p = (plait_process_options){.cpus = (int[]){60000}, .n_cpus = 1};
@@ -326,14 +336,17 @@ static void sessions_and_groups_are_made_and_joined(void **state)
     p = (plait_process_options){.new_group = true};
     expect_output(&(plait_program_options){.process = &p}, script, "1 0\n");
     expect_output(NULL, script, "0 0\n");
-    plait_program *leader = start(PLAIT_ARGV("sleep", "1000"), &(plait_program_options){.process = &p});
+    plait_program *leader =
+        start(PLAIT_ARGV("sleep", "1000"), &(plait_program_options){.process = &p});
     char expected[20];
     snprintf(expected, sizeof expected, "%d\n", plait_program_pid(leader));
     p = (plait_process_options){.process_group = plait_program_pid(leader)};
-    expect_output(&(plait_program_options){.process = &p}, "set -- $(cat /proc/$$/stat); echo $5", expected);
+    expect_output(&(plait_program_options){.process = &p}, "set -- $(cat /proc/$$/stat); echo $5",
+                  expected);
     plait_program_close(leader);
     p = (plait_process_options){.process_group = 1};
-    expect_refusal(SH("true"), &(plait_program_options){.process = &p}, PLAIT_EPERM, PLAIT_STEP_GROUP, NULL);
+    expect_refusal(SH("true"), &(plait_program_options){.process = &p}, PLAIT_EPERM,
+                   PLAIT_STEP_GROUP, NULL);
 }
 
 static void the_user_and_all_its_groups_are_changed(void **state)
@@ -348,11 +361,16 @@ static void the_user_and_all_its_groups_are_changed(void **state)
     if (geteuid() != 0)
         skip();
     p = (plait_process_options){.user = "nobody"};
-    expect_output(&(plait_program_options){.process = &p},
-                  "id -un; id -rn -u; test $(id -G | tr ' ' '\\n' | grep -c '^0$') = 0 && echo none",
-                  "nobody\nnobody\nnone\n");
-    p = (plait_process_options){.user = "4123456", .group = "4123457", .groups = (const char *const[]){"5", "6"}, .n_groups = 2};
-    expect_output(&(plait_program_options){.process = &p}, "id -u; id -g; id -G", "4123456\n4123457\n4123457 5 6\n");
+    expect_output(
+        &(plait_program_options){.process = &p},
+        "id -un; id -rn -u; test $(id -G | tr ' ' '\\n' | grep -c '^0$') = 0 && echo none",
+        "nobody\nnobody\nnone\n");
+    p = (plait_process_options){.user = "4123456",
+                                .group = "4123457",
+                                .groups = (const char *const[]){"5", "6"},
+                                .n_groups = 2};
+    expect_output(&(plait_program_options){.process = &p}, "id -u; id -g; id -G",
+                  "4123456\n4123457\n4123457 5 6\n");
     p = (plait_process_options){.group = "4123457", .set_groups = true};
     expect_output(&(plait_program_options){.process = &p}, "id -u; id -G", "0\n4123457\n");
     /* What fails after the change is told, too. */
@@ -381,7 +399,12 @@ static void signals_are_reset_unless_they_are_to_stay(void **state)
 {
     (void)state;
     const plait_process_options keep = {.keep_signals = true};
-    enum { USR1 = 1 << (SIGUSR1 - 1), USR2 = 1 << (SIGUSR2 - 1), PIPE = 1 << (SIGPIPE - 1), HUP = 1 << (SIGHUP - 1) };
+    enum {
+        USR1 = 1 << (SIGUSR1 - 1),
+        USR2 = 1 << (SIGUSR2 - 1),
+        PIPE = 1 << (SIGPIPE - 1),
+        HUP = 1 << (SIGHUP - 1)
+    };
     sigset_t blocked, before;
     signal(SIGUSR1, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
@@ -433,7 +456,8 @@ static void only_the_standard_streams_and_what_was_passed_are_open(void **state)
     expect_output(NULL, list_files, "0 1 2 ");
     char expected[40];
     snprintf(expected, sizeof expected, "0 1 2 %d %d ", files[1], files[4]);
-    expect_output(&(plait_program_options){.fds = (int[]){files[4], files[1]}, .n_fds = 2}, list_files, expected);
+    expect_output(&(plait_program_options){.fds = (int[]){files[4], files[1]}, .n_fds = 2},
+                  list_files, expected);
     for (int i = 0; i < 8; i++)
         close(files[i]);
 }
@@ -474,7 +498,8 @@ static void descriptors_are_moved_in_any_permutation(void **state)
         moves[4] = (plait_fd_move){fd[0], 8}; /* one goes to two places */
         strcat(expected, "");
         expect_output(&(plait_program_options){.moves = moves, .n_moves = 5},
-                      "cat /proc/$$/fd/20 /proc/$$/fd/21 /proc/$$/fd/22 /proc/$$/fd/23; cmp -s /proc/$$/fd/8 /proc/$$/fd/20 || true",
+                      "cat /proc/$$/fd/20 /proc/$$/fd/21 /proc/$$/fd/22 /proc/$$/fd/23; cmp -s "
+                      "/proc/$$/fd/8 /proc/$$/fd/20 || true",
                       expected);
     }
     for (int i = 0; i < 4; i++)
@@ -486,7 +511,9 @@ static void standard_streams_can_be_each_others(void **state)
     (void)state;
     int in = named("input\n"), out = named(""), err = named("");
     char text[100] = "";
-    plait_program_options o = {.in = {.kind = PLAIT_FD, .fd = in}, .out = {.kind = PLAIT_FD, .fd = out}, .err = {.kind = PLAIT_FD, .fd = err}};
+    plait_program_options o = {.in = {.kind = PLAIT_FD, .fd = in},
+                               .out = {.kind = PLAIT_FD, .fd = out},
+                               .err = {.kind = PLAIT_FD, .fd = err}};
     plait_program *p = start(SH("cat; echo error >&2"), &o);
     CHECK_RC(plait_program_wait(p, NULL, patience), 0);
     plait_program_close(p);
@@ -523,8 +550,12 @@ static int start_with_closed_streams(void *closed)
         if (mask & 1 << i)
             close(i);
     plait_program *p;
-    plait_program_options o = {.out = {.kind = PLAIT_FD, .fd = out}, .moves = (plait_fd_move[]){{out, 5}}, .n_moves = 1};
-    int rc = plait_program_start(&p, SH("for i in 0 1 2; do test -e /proc/$$/fd/$i && printf $i; done; readlink /proc/$$/fd/0; cat; echo lost >&2; echo kept >&5"), &o);
+    plait_program_options o = {
+        .out = {.kind = PLAIT_FD, .fd = out}, .moves = (plait_fd_move[]){{out, 5}}, .n_moves = 1};
+    int rc = plait_program_start(&p,
+                                 SH("for i in 0 1 2; do test -e /proc/$$/fd/$i && printf $i; done; "
+                                    "readlink /proc/$$/fd/0; cat; echo lost >&2; echo kept >&5"),
+                                 &o);
     if (rc == 0)
         rc = plait_program_wait(p, NULL, patience);
     dup2(at, 2);
@@ -582,7 +613,9 @@ static int a_program_is_read_and_written_by_streams_(void *unused)
 {
     (void)unused;
     char line[100];
-    plait_program *p = start(PLAIT_ARGV("cat"), &(plait_program_options){.in = {.kind = PLAIT_PIPE}, .out = {.kind = PLAIT_PIPE}});
+    plait_program *p =
+        start(PLAIT_ARGV("cat"),
+              &(plait_program_options){.in = {.kind = PLAIT_PIPE}, .out = {.kind = PLAIT_PIPE}});
     CHECK(plait_program_err(p) == NULL);
     for (int i = 0; i < 10; i++) {
         CHECK_RC(plait_write(plait_program_in(p), "hello\n", 6, NULL, patience), 0);
@@ -606,7 +639,8 @@ static void files_are_read_made_emptied_and_appended_to(void **state)
     char folder[] = "/tmp/plait-program-test-XXXXXX", path[60];
     CHECK(mkdtemp(folder) != NULL);
     snprintf(path, sizeof path, "%s/out", folder);
-    plait_program_options o = {.out = {.kind = PLAIT_FILE, .path = path}, .err = {.kind = PLAIT_MERGED}};
+    plait_program_options o = {.out = {.kind = PLAIT_FILE, .path = path},
+                               .err = {.kind = PLAIT_MERGED}};
     for (int i = 0; i < 3; i++) {
         o.out.append = i == 2;
         plait_program *p = start(SH("echo out; echo err >&2"), &o);
@@ -622,15 +656,18 @@ static void files_are_read_made_emptied_and_appended_to(void **state)
     rmdir(folder);
     expect_refusal(SH("true"), &(plait_program_options){.out = {.kind = PLAIT_FILE, .path = path}},
                    PLAIT_ENOENT, PLAIT_STEP_STREAMS, path);
-    expect_refusal(SH("true"), &(plait_program_options){.out = {.kind = PLAIT_FILE, .path = "/usr"}},
-                   -EISDIR, PLAIT_STEP_STREAMS, "/usr");
+    expect_refusal(SH("true"),
+                   &(plait_program_options){.out = {.kind = PLAIT_FILE, .path = "/usr"}}, -EISDIR,
+                   PLAIT_STEP_STREAMS, "/usr");
 }
 
 static void errors_can_go_where_output_goes(void **state)
 {
     (void)state;
     plait_captured c;
-    plait_program *p = start(SH("echo out; echo err >&2; echo more"), &(plait_program_options){.out = {.kind = PLAIT_PIPE}, .err = {.kind = PLAIT_MERGED}});
+    plait_program *p =
+        start(SH("echo out; echo err >&2; echo more"),
+              &(plait_program_options){.out = {.kind = PLAIT_PIPE}, .err = {.kind = PLAIT_MERGED}});
     CHECK_RC(plait_program_communicate(p, NULL, 0, &c, patience), 0);
     CHECK_TEXT(c.out, c.out_size, "out\nerr\nmore\n");
     CHECK_TEXT(c.err, c.err_size, "");
@@ -640,11 +677,16 @@ static void errors_can_go_where_output_goes(void **state)
 static void a_pipes_size_is_what_was_asked_for(void **state)
 {
     (void)state;
-    plait_program *p = start(PLAIT_ARGV("sleep", "1000"), &(plait_program_options){.out = {.kind = PLAIT_PIPE}, .pipe_size = 4096});
+    plait_program *p =
+        start(PLAIT_ARGV("sleep", "1000"),
+              &(plait_program_options){.out = {.kind = PLAIT_PIPE}, .pipe_size = 4096});
     CHECK_EQ(fcntl(plait_stream_fd(plait_program_out(p)), F_GETPIPE_SZ), 4096);
     plait_program_close(p);
     plait_process_failure failure; /* more than anybody may have */
-    int rc = plait_program_start(&p, SH("true"), &(plait_program_options){.out = {.kind = PLAIT_PIPE}, .pipe_size = INT_MAX, .failure = &failure});
+    int rc = plait_program_start(&p, SH("true"),
+                                 &(plait_program_options){.out = {.kind = PLAIT_PIPE},
+                                                          .pipe_size = INT_MAX,
+                                                          .failure = &failure});
     CHECK(rc == PLAIT_EPERM || rc == PLAIT_EINVAL);
     CHECK_EQ(failure.step, PLAIT_STEP_STREAMS);
 }
@@ -666,7 +708,8 @@ static void a_shell_gets_the_script_and_its_arguments(void **state)
     (void)state;
     plait_run_result r;
     plait_run_options o = {.capture = true, .program.shell = true};
-    CHECK_RC(plait_run_program(PLAIT_ARGV("echo $0-$1-$#", "zero", "one two"), &o, &r, patience), 0);
+    CHECK_RC(plait_run_program(PLAIT_ARGV("echo $0-$1-$#", "zero", "one two"), &o, &r, patience),
+             0);
     CHECK_TEXT(r.out, r.out_size, "zero-one two-1\n");
     plait_run_free(&r);
     o.program.executable = "/no/shell";
@@ -748,14 +791,16 @@ static void what_was_read_before_its_time_was_over_is_kept(void **state)
 {
     (void)state;
     plait_captured c;
-    plait_program *p = start(SH("echo one; read line; echo two $line; echo err >&2; exit 4"), &all_pipes);
+    plait_program *p =
+        start(SH("echo one; read line; echo two $line; echo err >&2; exit 4"), &all_pipes);
     char input[300000];
     memset(input, 'x', sizeof input);
     input[0] = '\n';
     /* A program that reads one byte of it: the rest stays unwritten. */
     plait_program *slow = start(SH("read line; echo got; sleep 1000"), &all_pipes);
     for (int i = 0; i < 3; i++) {
-        CHECK_RC(plait_program_communicate(slow, input, sizeof input, &c, plait_ms(200)), PLAIT_ETIMEDOUT);
+        CHECK_RC(plait_program_communicate(slow, input, sizeof input, &c, plait_ms(200)),
+                 PLAIT_ETIMEDOUT);
         CHECK_TEXT(c.out, c.out_size, "got\n");
         CHECK_RC(plait_program_communicate(slow, input, 5, &c, plait_ms(1)), PLAIT_EINVAL);
     }
@@ -827,11 +872,14 @@ static void a_process_left_behind_keeps_the_pipe_and_the_time_counts(void **stat
     plait_captured c;
     plait_program_end end;
     plait_process_options group = {.new_group = true};
-    plait_program *p = start(SH("sleep 1000 & echo left; exit 5"), &(plait_program_options){.process = &group, .out = {.kind = PLAIT_PIPE}});
+    plait_program *p =
+        start(SH("sleep 1000 & echo left; exit 5"),
+              &(plait_program_options){.process = &group, .out = {.kind = PLAIT_PIPE}});
     CHECK_RC(plait_program_communicate(p, NULL, 0, &c, plait_ms(300)), PLAIT_ETIMEDOUT);
     if (!t_is_sanitized())
         CHECK_TEXT(c.out, c.out_size, "left\n");
-    CHECK_RC(plait_program_kill_tree(p), 0); /* a zombie that is not collected yet: its group is still its own */
+    CHECK_RC(plait_program_kill_tree(p),
+             0); /* a zombie that is not collected yet: its group is still its own */
     CHECK_RC(plait_program_communicate(p, NULL, 0, &c, patience), 0);
     CHECK_RC(plait_program_poll(p, &end), 0);
     CHECK_EQ(end.status, 5);
@@ -1033,7 +1081,8 @@ static int run_gives_all_that_came_of_it_(void *unused)
     CHECK_EQ(r.end.pid, 0);
     CHECK_TEXT(r.out, r.out_size, "");
     plait_run_free(&r);
-    o = (plait_run_options){.capture = true, .has_input = true}; /* empty input is not the starter's */
+    o = (plait_run_options){.capture = true,
+                            .has_input = true}; /* empty input is not the starter's */
     CHECK_RC(plait_run_program(PLAIT_ARGV("cat"), &o, &r, patience), 0);
     CHECK_TEXT(r.out, r.out_size, "");
     plait_run_free(&r);
@@ -1104,7 +1153,8 @@ static int what_takes_too_long_is_killed_with_all_below_it_(void *unused)
     (void)unused;
     plait_run_result r;
     plait_run_options o = {.capture = true};
-    CHECK_RC(plait_run_program(SH(wild_tree), &o, &r, plait_seconds(t_is_sanitized() ? 3 : 1)), PLAIT_ETIMEDOUT);
+    CHECK_RC(plait_run_program(SH(wild_tree), &o, &r, plait_seconds(t_is_sanitized() ? 3 : 1)),
+             PLAIT_ETIMEDOUT);
     CHECK_EQ(r.end.signal, SIGKILL);
     CHECK(strstr(r.out, "ready") || t_is_sanitized());
     check_all_gone(r.out);
@@ -1119,7 +1169,8 @@ static void a_tree_is_killed_as_a_whole(void **state)
     (void)state;
     char line[20], text[200] = "";
     plait_process_options below = {.subreaper = true};
-    plait_program *p = start(SH(wild_tree), &(plait_program_options){.process = &below, .out = {.kind = PLAIT_PIPE}});
+    plait_program *p = start(
+        SH(wild_tree), &(plait_program_options){.process = &below, .out = {.kind = PLAIT_PIPE}});
     do {
         CHECK_RC(plait_read_line(plait_program_out(p), line, sizeof line, NULL, patience), 0);
         strcat(text, line);
@@ -1138,7 +1189,8 @@ static void a_tree_that_grows_is_killed_too(void **state)
     /* Each forks the next and ends; nobody lives long enough to be found by a look that is not repeated. */
     plait_process_options below = {.subreaper = true};
     for (int i = 0; i < 3; i++) {
-        plait_program *p = start(SH("f() { sleep 0.01; (f) & }; f; while :; do sleep 0.01; done"), &(plait_program_options){.process = &below});
+        plait_program *p = start(SH("f() { sleep 0.01; (f) & }; f; while :; do sleep 0.01; done"),
+                                 &(plait_program_options){.process = &below});
         t_sleep(plait_ms(50));
         CHECK_RC(plait_program_kill_tree(p), 0);
         plait_program_close(p);
@@ -1181,13 +1233,10 @@ static int scope_over_run(void *unused)
     (void)unused;
     plait_run_result r;
     int rc = 0, over = 0;
-    PLAIT_TIMEOUT(plait_ms(100))
-    {
+    PLAIT_TIMEOUT(plait_ms(100)) {
         rc = plait_run_program(PLAIT_ARGV("sleep", "1000"), NULL, &r, PLAIT_FOREVER);
         plait_run_free(&r);
-    }
-    else
-    {
+    } else {
         over = 1;
     }
     CHECK_RC(rc, PLAIT_ECANCELED);
@@ -1220,7 +1269,8 @@ static int a_pipeline_has_one_input_one_output_and_all_statuses_(void *unused)
     plait_run_result r;
     plait_program_end ends[3];
     plait_run_options o = {.capture = true, .input = "b\na\nb\n", .input_size = 6};
-    const char *const *const argvs[] = {SH("sort; echo first >&2; exit 3"), PLAIT_ARGV("uniq"), SH("cat; echo last >&2; exit 4")};
+    const char *const *const argvs[] = {SH("sort; echo first >&2; exit 3"), PLAIT_ARGV("uniq"),
+                                        SH("cat; echo last >&2; exit 4")};
     CHECK_RC(plait_run_pipeline(argvs, 3, &o, &r, ends, patience), 0);
     CHECK_TEXT(r.out, r.out_size, "a\nb\n");
     CHECK(strstr(r.err, "first\n") && strstr(r.err, "last\n"));
@@ -1241,7 +1291,8 @@ static void a_pipeline_that_cannot_start_leaves_nothing(void **state)
     plait_process_failure failure;
     int before = t_open_files();
     plait_program_options o = {.out = {.kind = PLAIT_PIPE}, .failure = &failure};
-    const char *const *const argvs[] = {PLAIT_ARGV("sleep", "1000"), PLAIT_ARGV("/no/such"), PLAIT_ARGV("cat")};
+    const char *const *const argvs[] = {PLAIT_ARGV("sleep", "1000"), PLAIT_ARGV("/no/such"),
+                                        PLAIT_ARGV("cat")};
     CHECK_RC(plait_program_start_pipeline(programs, argvs, 3, &o), PLAIT_ENOENT);
     CHECK(strcmp(failure.path, "/no/such") == 0);
     CHECK(!programs[0]);
@@ -1270,7 +1321,9 @@ static void thousands_leave_nothing_behind(void **state)
     int before = t_open_files();
     for (long i = 0, n = t_rounds(400); i < n; i++) {
         plait_run_options o = {.capture = i % 2};
-        CHECK_RC(plait_run_program(PLAIT_ARGV(i % 16 == 15 ? "/no/such" : "/bin/true"), &o, &r, patience), i % 16 == 15 ? PLAIT_ENOENT : 0);
+        CHECK_RC(plait_run_program(PLAIT_ARGV(i % 16 == 15 ? "/no/such" : "/bin/true"), &o, &r,
+                                   patience),
+                 i % 16 == 15 ? PLAIT_ENOENT : 0);
         CHECK_EQ(r.end.status, 0);
         plait_run_free(&r);
     }
