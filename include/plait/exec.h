@@ -5,7 +5,8 @@
  * It is the whole process: its other threads and tasks are gone without a word, its tasks' stacks, its handlers of atexit and
  * exit are not run. What stays: pid, parent, children (programs and workers that were started here stay tied to this pid),
  * descriptors that are not closed on exec (plait's all are), the directory, ignored signals and the calling thread's signal mask.
- * Before, the buffers of stdout, stderr and all other stdio streams are flushed, which plain execv(3) loses.
+ * Before, the buffers of stdio are flushed, which plain execv(3) loses: of stdout and stderr; and of all other streams, unless the process
+ * has further threads, of which one may be reading from a stream and hold its lock.
  *
  * A worker process that executes another program: its locks are released by the kernel, and their next holder is told PLAIT_OWNER_DIED; other
  * plait objects treat it as dead. Yet it is not joined before the program ends, whose exit status it then has (PLAIT_DIED). It dies with its

@@ -30,17 +30,15 @@
 
 #define IN_CHILD __attribute__((no_sanitize("thread", "address", "undefined")))
 
-/* TSan takes a clone that shares memory for a fork, and is then of no use to the thread that made it. */
-#if defined __SANITIZE_THREAD__
-enum { MAY_SHARE = false };
-#elif defined __has_feature
+/* TSan's own clone() takes the child for a fork's copy and, in the memory that is shared, ends its watch of the starter. */
+#if defined __has_feature
 #if __has_feature(thread_sanitizer)
-enum { MAY_SHARE = false };
-#else
-enum { MAY_SHARE = true };
+#define __SANITIZE_THREAD__ 1
 #endif
-#else
-enum { MAY_SHARE = true };
+#endif
+#if defined __SANITIZE_THREAD__
+int __clone(int (*fn)(void *), void *stack, int flags, void *arg, ...);
+#define clone __clone
 #endif
 
 enum { STACK = 128 * 1024, GUARD = 4096, SHARES = CLONE_VM | CLONE_VFORK | CLONE_PIDFD };
@@ -194,6 +192,23 @@ static int make_pipe(int highest, int ends[2])
     return 0;
 }
 
+/* A fork without fork's handlers, which are for children that go on as this program. Its pidfd comes with it: later the pid
+ * might be somebody else's already. */
+static int make_copy(struct pl_spawned *ret)
+{
+    ret->pid = (pid_t)syscall(SYS_clone, CLONE_PIDFD, NULL, &ret->pidfd, NULL, 0);
+    if (ret->pid >= 0)
+        return 0;
+    ret->pidfd = -1;
+    ret->pid = (pid_t)syscall(SYS_clone, 0, NULL, NULL, NULL, 0);
+    if (ret->pid < 0)
+        return -errno;
+    int pidfd =
+        ret->pid > 0 ? pl_process_open(ret->pid) : -1; /* it cannot have been collected: fact 3 */
+    ret->pidfd = pidfd < 0 ? -1 : pidfd;
+    return 0;
+}
+
 static int start_copied(const struct pl_spawn *spawn, struct pl_spawned *ret, struct report *report)
 {
     int ends[2];
@@ -201,10 +216,9 @@ static int start_copied(const struct pl_spawn *spawn, struct pl_spawned *ret, st
     if (rc < 0)
         return rc;
     ret->pidfd = -1;
-    ret->pid = _Fork(); /* no handlers of fork: the child will not be one of ours */
-    if (ret->pid == 0)
+    rc = make_copy(ret);
+    if (rc == 0 && ret->pid == 0)
         copied_child(spawn, ends[1]);
-    rc = ret->pid < 0 ? -errno : 0;
     close(ends[1]);
     ssize_t n = -1;
     while (rc == 0 && (n = read(ends[0], report, sizeof *report)) < 0 && errno == EINTR)
@@ -212,10 +226,6 @@ static int start_copied(const struct pl_spawn *spawn, struct pl_spawned *ret, st
     if (n != sizeof *report)
         *report = (struct report){0, 0, 0};
     close(ends[0]);
-    if (rc == 0)
-        ret->pidfd = pl_process_open(ret->pid);
-    if (ret->pidfd < 0)
-        ret->pidfd = -1;
     return rc;
 }
 
@@ -223,8 +233,7 @@ static int start(const struct pl_spawn *spawn, struct pl_spawned *ret, struct re
 {
     const struct pl_child_setup *setup = spawn->setup;
     bool changes_user = setup->set_uid || setup->set_gid || setup->set_groups;
-    bool shares = MAY_SHARE && !changes_user;
-    int rc = shares ? start_sharing(spawn, ret, report) : -ENOSYS;
+    int rc = changes_user ? -ENOSYS : start_sharing(spawn, ret, report);
     bool refused = rc == -ENOSYS || rc == -EPERM || rc == -EINVAL || rc == -EACCES;
     return refused ? start_copied(spawn, ret, report) : rc;
 }

@@ -69,6 +69,7 @@ struct pl_streams {
     int child[PL_STREAMS]; /* to be 0, 1, 2 there; -1: nothing is there yet */
     int to_close[PL_STREAMS];
     int ours[PL_STREAMS]; /* -1: none */
+    unsigned given;       /* bits of those that a pipeline provides */
 };
 
 /* Files, before the gate; then pipes. 0, or a code with *failure filled in and nothing left open. */

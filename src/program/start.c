@@ -287,7 +287,7 @@ static struct launch launch_of(const char *const *argv, const plait_program_opti
         .options = options,
         .argv = argv,
         .setup = {.highest = 2},
-        .streams = {{-1, -1, -1}, {-1, -1, -1}, {-1, -1, -1}},
+        .streams = {{-1, -1, -1}, {-1, -1, -1}, {-1, -1, -1}, 0},
     };
 }
 
@@ -311,15 +311,16 @@ int plait_program_start(plait_program **ret, const char *const *argv,
 
 /* What is between two of them, and what they share, is made behind the gate. */
 static plait_program_options options_of_stage(const plait_program_options *options, int i, int n,
-                                              bool shares_errors)
+                                              bool shares_errors, unsigned *ret_given)
 {
     plait_program_options o = *options;
+    *ret_given = (i > 0 ? 1U : 0) | (i < n - 1 ? 2U : 0) | (shares_errors ? 4U : 0);
     if (i > 0)
-        o.in = (plait_stream_spec){.kind = PLAIT_NULL};
+        o.in = (plait_stream_spec){0};
     if (i < n - 1)
-        o.out = (plait_stream_spec){.kind = PLAIT_NULL};
+        o.out = (plait_stream_spec){0};
     if (shares_errors)
-        o.err = (plait_stream_spec){.kind = PLAIT_NULL};
+        o.err = (plait_stream_spec){0};
     return o;
 }
 
@@ -330,8 +331,10 @@ int pl_pipeline_start(plait_program **ret, const char *const *const *argvs, int 
     struct launch *l = calloc((size_t)n, sizeof *l);
     plait_program_options *o = calloc((size_t)n, sizeof *o);
     for (int i = 0; l && o && i < n; i++) {
-        o[i] = options_of_stage(options, i, n, errors != NULL);
+        unsigned given;
+        o[i] = options_of_stage(options, i, n, errors != NULL, &given);
         l[i] = launch_of(argvs[i], &o[i]);
+        l[i].streams.given = given;
     }
     if (l && o) {
         rc = start_all(l, n, errors);

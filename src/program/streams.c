@@ -35,6 +35,11 @@ int pl_streams_check(const plait_program_options *o, plait_process_failure *fail
 
 static int open_file(const plait_stream_spec *spec, bool reads)
 {
+    if (spec->kind != PLAIT_FILE) { /* does not block, nor need a helper thread */
+        int null = open("/dev/null", (reads ? O_RDONLY : O_WRONLY) | O_CLOEXEC);
+        null = null < 0 ? -errno : pl_descriptor_above_streams(null);
+        return null < 0 ? pl_start_error(-null) : null;
+    }
     int flags = reads ? O_RDONLY : O_WRONLY | O_CREAT | (spec->append ? O_APPEND : O_TRUNC);
     int fd = plait_open(spec->path, flags, 0666, PLAIT_FOREVER);
     int moved = fd < 0 ? fd : pl_descriptor_above_streams(fd);
@@ -44,8 +49,6 @@ static int open_file(const plait_stream_spec *spec, bool reads)
 /* What the child gets, as far as it is there already. 0, or a code. */
 static int open_one(struct pl_streams *streams, const plait_program_options *o, int i)
 {
-    static const plait_stream_spec nothing = {
-        .kind = PLAIT_FILE, .path = "/dev/null", .append = true};
     const plait_stream_spec *spec = spec_of(o, i);
     switch (spec->kind) {
     case PLAIT_PIPE:
@@ -55,14 +58,10 @@ static int open_one(struct pl_streams *streams, const plait_program_options *o, 
         streams->child[i] = spec->fd;
         return 0;
     case PLAIT_INHERIT:
-        spec = &nothing;
         if (fcntl(i, F_GETFD) < 0)
             break;
         streams->child[i] = i;
         return 0;
-    case PLAIT_NULL:
-        spec = &nothing;
-        break;
     default:
         break;
     }
@@ -76,9 +75,8 @@ static int open_one(struct pl_streams *streams, const plait_program_options *o, 
 int pl_streams_open_files(struct pl_streams *streams, const plait_program_options *o,
                           plait_process_failure *failure)
 {
-    *streams = (struct pl_streams){{-1, -1, -1}, {-1, -1, -1}, {-1, -1, -1}};
     for (int i = 0; i < PL_STREAMS; i++) {
-        int rc = open_one(streams, o, i);
+        int rc = streams->given & 1U << i ? 0 : open_one(streams, o, i);
         if (rc < 0) {
             pl_streams_close_all(streams);
             return pl_process_failed(failure, rc, PLAIT_STEP_STREAMS, rc > -4000 ? -rc : 0,

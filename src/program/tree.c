@@ -8,7 +8,10 @@
  *   1 a process belongs to the tree by its parents, or by being in the group or session that the program leads;
  *   2 the program is not collected before the last round has looked (rounds hold its lock), so its pid, and with it the name of its group and
  *     session, is its own;
- *   3 others are signalled through a pidfd that was opened before they were looked at again: never a later process with that pid.
+ *   3 reading /proc takes time, and a chain of processes that fork and end can pass the reader by (its next pid lies behind, for numbers
+ *     wrap round). So a round that finds nothing counts only if nobody in the system forked during it, which the last pid
+ *     given out tells; where others fork all the time, QUIET_ROUNDS of them in a row do;
+ *   4 others are signalled through a pidfd that was opened before they were looked at again: never a later process with that pid.
  * What it does not find: processes that left group and session *and* whose parents died before, if the program is no subreaper. */
 #include "program/program_internal.h"
 
@@ -27,7 +30,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PATIENCE = 5 * 1000 * 1000, PATIENCE_ROUNDS = 1000, BY_PIDFD = 3 };
+enum { PATIENCE = 5 * 1000 * 1000, PATIENCE_ROUNDS = 1000, QUIET_ROUNDS = 12, BY_PIDFD = 3 };
 
 /* A process as /proc shows it. */
 struct seen {
@@ -49,6 +52,7 @@ struct hunt {
     size_t n_seen, room_seen;
     struct met *met;
     size_t n_met, room_met;
+    int quiet; /* rounds in a row that found nothing new */
     bool no_memory, refused;
 };
 
@@ -149,7 +153,7 @@ static struct met *known(struct hunt *h, const struct seen *s)
     return NULL;
 }
 
-/* Fact 3: after the pidfd is open, the process that was seen is there still, so it is the pidfd's. */
+/* Fact 4: after the pidfd is open, the process that was seen is there still, so it is the pidfd's. */
 static int open_same(const struct seen *s)
 {
     int fd = pl_process_open(s->pid);
@@ -184,10 +188,31 @@ static void meet(struct hunt *h, const struct seen *s, int signal)
     h->refused |= m->refused;
 }
 
+/* The last pid that was given out; -1: not known. */
+static int last_pid(void)
+{
+    char text[128];
+    int fd = open("/proc/loadavg", O_RDONLY | O_CLOEXEC), pid = -1;
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    pl_close_fd(fd);
+    text[n > 0 ? n : 0] = 0;
+    const char *last = strrchr(text, ' ');
+    return last && sscanf(last, "%d", &pid) == 1 ? pid : -1;
+}
+
+/* Fact 3. */
+static void count_quiet(struct hunt *h, int fresh, int last)
+{
+    if (fresh > 0)
+        h->quiet = 0;
+    else
+        h->quiet += last >= 0 && last == last_pid() ? QUIET_ROUNDS : 1;
+}
+
 /* One round: new ones get the signal. How many there were; -1: there is no /proc. Others than these that live: *living. */
 static int round_of(struct hunt *h, int signal, int *living)
 {
-    int fresh = 0;
+    int fresh = 0, last = last_pid();
     *living = 0;
     if (!look_around(h))
         return -1;
@@ -203,6 +228,7 @@ static int round_of(struct hunt *h, int signal, int *living)
         }
         *living += !(m && m->refused);
     }
+    count_quiet(h, fresh, last);
     return fresh;
 }
 
@@ -232,10 +258,10 @@ static void give_time(const struct hunt *h, int64_t time)
 /* Under the lock: until nothing new is found. False: there is no /proc. */
 static bool stop_all(struct hunt *h)
 {
-    enum { ROUNDS = 100 };
+    enum { ROUNDS = 200 };
     int living, fresh = 1;
     pl_program_send_locked(h->program, SIGSTOP);
-    for (int i = 0; i < ROUNDS && fresh > 0 && !h->no_memory; i++)
+    for (int i = 0; i < ROUNDS && fresh >= 0 && h->quiet < QUIET_ROUNDS && !h->no_memory; i++)
         fresh = round_of(h, SIGSTOP, &living);
     return fresh >= 0;
 }
@@ -244,14 +270,16 @@ static bool stop_all(struct hunt *h)
 static int kill_all(struct hunt *h)
 {
     int living = 1;
+    h->quiet = 0;
     for (int i = 0; i < PATIENCE_ROUNDS; i++) {
         pthread_mutex_lock(&h->program->lock);
         kill_met(h);
         int fresh = pl_load_relaxed(&h->program->ended) ? -1 : round_of(h, SIGKILL, &living);
         pthread_mutex_unlock(&h->program->lock);
-        if (fresh < 0 || living == 0)
+        if (fresh < 0 || (living == 0 && h->quiet >= QUIET_ROUNDS))
             return 0;
-        give_time(h, PATIENCE);
+        if (living > 0)
+            give_time(h, PATIENCE);
     }
     return PLAIT_EBUSY;
 }

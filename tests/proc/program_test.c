@@ -2,6 +2,8 @@
  * from the kernel. */
 #include "program.h"
 
+#include "port/process.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -20,6 +22,10 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#ifndef CLONE_PIDFD
+#define CLONE_PIDFD 0x1000
+#endif
 
 #define SH(script) PLAIT_ARGV("/bin/sh", "-c", script)
 
@@ -368,6 +374,8 @@ static int buffers_are_written_before_an_exec(void *unused)
 {
     (void)unused;
     char path[40], text[40] = "";
+    if (pl_process_threads(getpid()) != 1) /* a sanitizer's: then only the standard streams are */
+        return PROGRAM_SKIPPED;
     temporary(path, "");
     CHECK_EQ(t_in_fork(execute_with_full_buffers, path), 6);
     int fd = open(path, O_RDONLY);
@@ -596,7 +604,8 @@ static int without_clone3_nothing_changes(void *unused)
 static int without_pidfds_waiting_is_looking(void *unused)
 {
     (void)unused;
-    if (!refuse_if(SYS_clone, EPERM, 0, CLONE_VFORK) || !refuse_if(SYS_pidfd_open, ENOSYS, 0, 0))
+    if (!refuse_if(SYS_clone, EPERM, 0, CLONE_VFORK | CLONE_PIDFD) ||
+        !refuse_if(SYS_pidfd_open, ENOSYS, 0, 0))
         return PROGRAM_SKIPPED;
     plait_program *p = start(PLAIT_ARGV("sleep", "0.1"), NULL);
     CHECK_RC(plait_program_fd(p), PLAIT_ENOTSUP);
@@ -623,6 +632,32 @@ static int without_close_range_other_descriptors_are_closed_too(void *unused)
              0);
     CHECK(strcmp(r.out, "33 ") == 0);
     plait_run_free(&r);
+    return 0;
+}
+
+/* No /proc: the tie is the thread's that started it. */
+static int have_a_program_without_proc(void *board)
+{
+    bool hidden = unshare(CLONE_NEWNS) == 0 &&
+                  mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+                  mount("none", "/proc", "tmpfs", 0, NULL) == 0;
+    ((struct board *)board)->go = hidden;
+    return have_a_program(board);
+}
+
+static int without_proc_a_program_dies_with_its_starter_too(void *unused)
+{
+    (void)unused;
+    plait_process_options nobody = {.user = "nobody"};
+    plait_program_options plain = {.process = NULL}, changed = {.process = &nobody};
+    for (int i = 0; i < (geteuid() == 0 ? 2 : 1); i++) {
+        struct board *b = board_new(sizeof *b);
+        b->options = i ? &changed : &plain;
+        pid_t family = start_family(have_a_program_without_proc, b);
+        kill_and_expect(family, b);
+        if (!b->go)
+            return PROGRAM_SKIPPED;
+    }
     return 0;
 }
 
@@ -689,6 +724,7 @@ int main(void)
         PROGRAM(without_clone3_nothing_changes),
         PROGRAM(without_pidfds_waiting_is_looking),
         PROGRAM(without_close_range_other_descriptors_are_closed_too),
+        PROGRAM(without_proc_a_program_dies_with_its_starter_too),
         PROGRAM(a_status_that_is_lost_is_said_to_be),
         PROGRAM(a_killed_tree_leaves_no_zombies_to_a_subreaper),
     };
