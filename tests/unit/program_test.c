@@ -1361,6 +1361,7 @@ static void thousands_leave_nothing_behind(void **state)
 {
     (void)state;
     plait_run_result r;
+    CHECK_RC(plait_init(NULL, NULL), 0);
     CHECK_RC(plait_run_program(PLAIT_ARGV("true"), NULL, &r, patience), 0);
     plait_run_free(&r);
     int before = t_open_files();
