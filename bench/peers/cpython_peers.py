@@ -8,6 +8,7 @@ import mmap
 import multiprocessing
 import os
 import statistics
+import subprocess
 import sys
 import threading
 import time
@@ -224,7 +225,33 @@ def meet(kit, workers):
     return per_operation(measure)
 
 
+# --- programs ---
+
+def run_program(mebibytes):
+    weight = bytearray(mebibytes << 20)
+    weight[::4096] = b"x" * len(weight[::4096])
+
+    def measure(n):
+        for _ in range(n):
+            subprocess.run(["/bin/true"], check=True)
+    return per_operation(measure)
+
+
+def communicate():
+    size = 256 << 20
+    data = b"x" * size
+    start = time.perf_counter()
+    done = subprocess.run(["cat"], input=data, capture_output=True, check=True)
+    took = time.perf_counter() - start
+    if len(done.stdout) != size:
+        sys.exit("bytes are missing")
+    return took * 1e9 / (size / 1024)
+
+
 TABLE = {
+    ("program_run/10", "CPython subprocess"): lambda: run_program(10),
+    ("program_run/1024", "CPython subprocess"): lambda: run_program(1024),
+    ("program_communicate", "CPython subprocess"): communicate,
     ("lock_free", "CPython Lock"): lambda: acquire_release(threading.Lock()),
     ("lock_shared_free", "CPython mp.Lock"): lambda: acquire_release(multiprocessing.Lock()),
     ("lock_contended", "CPython Lock"): lambda: contended(threading, threading.Lock),

@@ -1,5 +1,6 @@
 /* GLib beside plait: GMutex, GRecMutex, GRWLock, GCond, GOnce. None of them is for several processes.
  * Needs: libglib2.0-dev */
+#include "program_shape.h"
 #include "lock_shape.h"
 #include "notify_shape.h"
 #include "once_shape.h"
@@ -196,7 +197,22 @@ static void *make_once(bool shared)
 
 ONCE_KIND(onces, make_once, call)
 
+/* --- programs --- */
+
+static void cycle_program(void)
+{
+    char *arguments[] = {(char *)"/bin/true", NULL};
+    int status;
+    bench_check(g_spawn_sync(NULL, arguments, NULL, G_SPAWN_DEFAULT, NULL, NULL, NULL, NULL,
+                             &status, NULL) &&
+                    status == 0,
+                "the program failed");
+}
+
+static program_cycle *const program = cycle_program;
+
 static const struct bench_subject table[] = {
+    PROGRAM_CASES("GLib", program),
     LOCK_PRIVATE_CASES("lock", "GLib", locks),
     LOCK_CURVE("lock", "GLib", locks),
     LOCK_PRIVATE_CASES("rlock", "GLib", rlocks),

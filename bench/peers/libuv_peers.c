@@ -1,4 +1,5 @@
 /* libuv beside plait's tasks: timers, and a TCP echo server of callbacks. Needs: libuv1-dev */
+#include "program_shape.h"
 #include "echo_shape.h"
 #include "timer_shape.h"
 
@@ -119,7 +120,28 @@ static double serve(const struct bench_subject *self)
     bench_fail("the server ended");
 }
 
+/* --- programs --- */
+
+static void on_exit_status(uv_process_t *process, int64_t status, int signal)
+{
+    bench_check(status == 0 && signal == 0, "the program failed");
+    uv_close((uv_handle_t *)process, NULL);
+}
+
+static void cycle_program(void)
+{
+    uv_process_t process;
+    char *arguments[] = {(char *)"true", NULL};
+    uv_process_options_t options = {
+        .exit_cb = on_exit_status, .file = "/bin/true", .args = arguments};
+    bench_check(uv_spawn(uv_default_loop(), &process, &options) == 0, "not spawned");
+    uv_run(uv_default_loop(), UV_RUN_DEFAULT);
+}
+
+static program_cycle *const program = cycle_program;
+
 static const struct bench_subject table[] = {
+    PROGRAM_CASES("libuv", program),
     TIMER_CASES("task_timers", "libuv", firing),
     TIMER_CASES("task_timers_cancelled", "libuv", cancelling),
     ECHO_CASES("libuv", serve),
