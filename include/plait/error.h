@@ -67,9 +67,9 @@ enum plait_code {
     PLAIT_ELIMIT = -4010,   /* the separator was not found within the limit */
     PLAIT_ENAME = -4011,    /* the name of a host or service cannot be resolved */
     PLAIT_ETLS = -4012,     /* TLS: the handshake failed, or a certificate is not to be trusted */
-    PLAIT_ENOSTATUS = -4013, /* a program has ended, and somebody else took its status */
-    PLAIT_ESTATUS = -4014,   /* a program has ended with a status other than 0 (.check) */
-    PLAIT_EINIT = -4015,    /* main does not begin with plait_init(&argc, &argv) */
+    PLAIT_ENOSTATUS = -4013,  /* a program has ended, and somebody else took its status */
+    PLAIT_ESTATUS = -4014,    /* a program has ended with a status other than 0 (.check) */
+    PLAIT_EINIT = -4015,      /* main does not begin with plait_init(&argc, &argv) */
     PLAIT_EINTENSITY = -4018, /* a supervisor's children ended too often in too short a time */
     PLAIT_EMODULE = -4022,    /* the function's module is not the same in the new process */
     PLAIT_EPRELOAD = -4023,   /* the hook of plait_zygote_preload has started threads */

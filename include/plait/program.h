@@ -171,7 +171,8 @@ PLAIT_API int plait_program_kill(plait_program *program);
  * its own. They are stopped first, so that none escapes. Those that have lost their parent are found if the program was started as
  * a .subreaper (as plait_run_program does), or are in its group or session. Returns when all are gone.
  * Returns: 0; PLAIT_ESRCH (it has ended and is collected), PLAIT_EPERM (some run as another user; the others are gone), PLAIT_EBUSY (some
- *   are dying and not gone after 5 s), PLAIT_ENOTSUP (no /proc: it alone is killed), PLAIT_ECHILD, PLAIT_EINVAL.
+ *   are dying and not gone after 5 s), PLAIT_ENOTSUP (no /proc, or no pidfds: it alone is killed), PLAIT_EMFILE, PLAIT_ENOMEM (it and those
+ *   found are killed), PLAIT_ECHILD, PLAIT_EINVAL.
  * Blocks: briefly; not cancellable. Who: as plait_program_wait. Python: os.killpg, and psutil's children(recursive=True). */
 PLAIT_API int plait_program_kill_tree(plait_program *program);
 

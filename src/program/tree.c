@@ -1,28 +1,18 @@
-/* Killing a program with all below it.
+/* Killing a program with all below it: port/tree.h does it. What is added here: the members of the program's own process group
+ * and session, who may have lost the parents that would show where they belong; the wait until all are gone; and collecting
+ * those who have become ours by that, if this process takes orphans in (a subreaper, the first of a container).
  *
- * Naive: look up its children, kill each, and so on down. Its race: while one is looked at another forks, and a child
- * whose parent is dead hangs under somebody else. Cure: nothing is killed before all stand still. Rounds: all processes are
- * read from /proc, and each that belongs to the tree and is new is stopped (SIGSTOP), until a round finds no new one. Then they
- * are killed, and rounds go on, for one may have been within its fork as it was stopped. The program itself is killed last: as a
- * subreaper it is the parent of all that lost theirs, so the tree holds together until it is empty. Facts:
- *   1 a process belongs to the tree by its parents, or by being in the group or session that the program leads;
- *   2 the program is not collected before the last round has looked (rounds hold its lock), so its pid, and with it the name of its group and
- *     session, is its own;
- *   3 reading /proc takes time, and a chain of processes that fork and end can pass the reader by (its next pid lies behind, for numbers
- *     wrap round). So a round that finds nothing counts only if nobody in the system forked during it, which the last pid
- *     given out tells; where others fork all the time, QUIET_ROUNDS of them in a row do;
- *   4 others are signalled through a pidfd that was opened before they were looked at again: never a later process with that pid.
- * What it does not find: processes that left group and session *and* whose parents died before, if the program is no subreaper. */
+ * The program is not collected while groups are looked at (looks hold its lock), so its pid, which is the group's and the session's
+ * name, is its own. It may have ended: as a zombie it leads its group all the same. */
 #include "program/program_internal.h"
 
 #include "base/atomic.h"
 #include "base/clock.h"
+#include "port/tree.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,35 +20,23 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PATIENCE = 5 * 1000 * 1000, PATIENCE_ROUNDS = 1000, QUIET_ROUNDS = 12, BY_PIDFD = 3 };
+#define PATIENCE (INT64_C(5) * 1000 * 1000 * 1000) /* ns until those that are killed are gone */
+enum { NAP = 200 * 1000, LONG_NAP = 2 * 1000 * 1000 };
 
 /* A process as /proc shows it. */
 struct seen {
     int pid, parent, group, session;
     uint64_t birth;
-    bool dead, in_tree;
+    bool dead;
 };
 
-/* One of the tree that was met. */
-struct met {
-    int pid, pidfd;
-    uint64_t birth;
-    bool refused; /* it runs as another user */
-};
-
-struct hunt {
-    plait_program *program;
-    struct seen *seen;
-    size_t n_seen, room_seen;
-    struct met *met;
-    size_t n_met, room_met;
-    int quiet; /* rounds in a row that found nothing new */
-    bool no_memory, refused;
-};
+typedef void visit(plait_program *program, struct pl_tree *tree, const struct seen *seen,
+                   int *found);
 
 static bool read_one(int folder, const char *name, struct seen *ret)
 {
     char path[32], text[512], state;
+    unsigned long birth = 0;
     if (snprintf(path, sizeof path, "%s/stat", name) >= (int)sizeof path)
         return false;
     int fd = openat(folder, path, O_RDONLY | O_CLOEXEC);
@@ -68,245 +46,154 @@ static bool read_one(int folder, const char *name, struct seen *ret)
         return false;
     text[n] = 0;
     const char *rest = strrchr(text, ')'); /* the name may hold anything */
-    unsigned long birth = 0;
-    if (!rest ||
-        sscanf(rest,
-               ") %c %d %d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %lu",
-               &state, &ret->parent, &ret->group, &ret->session, &birth) != 5)
+    if (!rest || sscanf(rest,
+                        ") %c %d %d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d "
+                        "%*d %lu",
+                        &state, &ret->parent, &ret->group, &ret->session, &birth) != 5)
         return false;
     ret->pid = atoi(name);
     ret->birth = birth;
     ret->dead = state == 'Z' || state == 'X';
-    ret->in_tree = false;
     return true;
 }
 
-static bool grow(void **array, size_t *room, size_t size)
+/* Shows each process to `fn`; what that counts. 0 also if nothing can be seen. */
+static int visit_all(plait_program *program, struct pl_tree *tree, visit *fn)
 {
-    size_t more = *room ? *room * 2 : 256;
-    void *bytes = realloc(*array, more * size);
-    if (!bytes)
-        return false;
-    *array = bytes;
-    *room = more;
-    return true;
-}
-
-/* Reads all processes. False: there is no /proc. */
-static bool look_around(struct hunt *h)
-{
+    int found = 0;
+    struct seen seen;
     DIR *folder = opendir("/proc");
-    if (!folder)
-        return false;
-    h->n_seen = 0;
-    for (struct dirent *entry; (entry = readdir(folder));) {
-        if (entry->d_name[0] < '1' || entry->d_name[0] > '9')
-            continue;
-        if (h->n_seen == h->room_seen && !grow((void **)&h->seen, &h->room_seen, sizeof *h->seen)) {
-            h->no_memory = true;
-            break;
-        }
-        if (read_one(dirfd(folder), entry->d_name, &h->seen[h->n_seen]))
-            h->n_seen++;
-    }
-    closedir(folder);
-    return h->n_seen > 0;
+    for (struct dirent *entry; folder && (entry = readdir(folder));)
+        if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' &&
+            read_one(dirfd(folder), entry->d_name, &seen))
+            fn(program, tree, &seen, &found);
+    if (folder)
+        closedir(folder);
+    return found;
 }
 
-static int by_pid(const void *a, const void *b)
+static void add_member(plait_program *p, struct pl_tree *tree, const struct seen *seen, int *found)
 {
-    const struct seen *x = a, *y = b;
-    return x->pid < y->pid ? -1 : x->pid > y->pid;
-}
-
-static struct seen *find(const struct hunt *h, int pid)
-{
-    struct seen key = {.pid = pid};
-    return bsearch(&key, h->seen, h->n_seen, sizeof key, by_pid);
-}
-
-/* Fact 1. Never the caller. */
-static void mark_tree(struct hunt *h)
-{
-    int root = (int)h->program->pid, self = (int)getpid();
-    bool more = true;
-    qsort(h->seen, h->n_seen, sizeof *h->seen, by_pid);
-    while (more) {
-        more = false;
-        for (size_t i = 0; i < h->n_seen; i++) {
-            struct seen *s = &h->seen[i];
-            if (s->in_tree || s->pid == root || s->pid == self)
-                continue;
-            const struct seen *parent = find(h, s->parent);
-            s->in_tree = s->parent == root || (parent && parent->in_tree) ||
-                         (h->program->leads && (s->group == root || s->session == root));
-            more |= s->in_tree;
-        }
-    }
-}
-
-static struct met *known(struct hunt *h, const struct seen *s)
-{
-    for (size_t i = 0; i < h->n_met; i++)
-        if (h->met[i].pid == s->pid && h->met[i].birth == s->birth)
-            return &h->met[i];
-    return NULL;
-}
-
-/* Fact 4: after the pidfd is open, the process that was seen is there still, so it is the pidfd's. */
-static int open_same(const struct seen *s)
-{
-    int fd = pl_process_open(s->pid);
-    if (fd >= 0 && pl_process_birth(s->pid) != s->birth) {
-        pl_close_fd(fd);
-        return -ESRCH;
-    }
-    return fd;
-}
-
-static int signal_one(const struct met *m, int signal)
-{
-    if (m->pidfd >= 0)
-        return pl_process_signal(m->pidfd, signal);
-    if (pl_process_birth(m->pid) != m->birth) /* no descriptor is left: the next best */
-        return -ESRCH;
-    return kill(m->pid, signal) < 0 ? -errno : 0;
-}
-
-static void meet(struct hunt *h, const struct seen *s, int signal)
-{
-    if (h->n_met == h->room_met && !grow((void **)&h->met, &h->room_met, sizeof *h->met)) {
-        h->no_memory = true;
+    bool member = seen->group == p->pid || seen->session == p->pid;
+    if (!member || seen->dead || pl_tree_has(tree, seen->pid, seen->birth))
         return;
-    }
-    int fd = open_same(s);
-    if (fd == -ESRCH)
-        return;
-    struct met *m = &h->met[h->n_met++];
-    *m = (struct met){.pid = s->pid, .birth = s->birth, .pidfd = fd < 0 ? -1 : fd};
-    m->refused = signal_one(m, signal) == -EPERM;
-    h->refused |= m->refused;
+    *found += pl_tree_add(tree, seen->pid, seen->birth, false) == 0;
 }
 
-/* The last pid that was given out; -1: not known. */
-static int last_pid(void)
+static void count_living(plait_program *p, struct pl_tree *tree, const struct seen *seen,
+                         int *found)
 {
-    char text[128];
-    int fd = open("/proc/loadavg", O_RDONLY | O_CLOEXEC), pid = -1;
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    pl_close_fd(fd);
-    text[n > 0 ? n : 0] = 0;
-    const char *last = strrchr(text, ' ');
-    return last && sscanf(last, "%d", &pid) == 1 ? pid : -1;
+    (void)p;
+    *found += !seen->dead && pl_tree_has(tree, seen->pid, seen->birth);
 }
 
-/* Fact 3. */
-static void count_quiet(struct hunt *h, int fresh, int last)
-{
-    if (fresh > 0)
-        h->quiet = 0;
-    else
-        h->quiet += last >= 0 && last == last_pid() ? QUIET_ROUNDS : 1;
-}
-
-/* One round: new ones get the signal. How many there were; -1: there is no /proc. Others than these that live: *living. */
-static int round_of(struct hunt *h, int signal, int *living)
-{
-    int fresh = 0, last = last_pid();
-    *living = 0;
-    if (!look_around(h))
-        return -1;
-    mark_tree(h);
-    for (size_t i = 0; i < h->n_seen; i++) {
-        const struct seen *s = &h->seen[i];
-        if (!s->in_tree || s->dead)
-            continue;
-        const struct met *m = known(h, s);
-        if (!m) {
-            meet(h, s, signal);
-            fresh++;
-        }
-        *living += !(m && m->refused);
-    }
-    count_quiet(h, fresh, last);
-    return fresh;
-}
-
-static void kill_met(struct hunt *h)
-{
-    for (size_t i = 0; i < h->n_met; i++)
-        if (!h->met[i].refused)
-            signal_one(&h->met[i], SIGKILL);
-}
-
-/* Lets the dying die, in the way of the calling worker; ns at most. */
-static void give_time(const struct hunt *h, int64_t time)
-{
-    struct pl_wait wait;
-    pl_wait_begin(&wait, PL_WAIT_FD, time);
-    wait.uncancellable = true;
-    for (size_t i = h->n_met; i-- > 0;)
-        if (h->met[i].pidfd >= 0 && !h->met[i].refused && !pl_process_has_ended(h->met[i].pidfd)) {
-            pl_fd_wait(h->met[i].pidfd, POLLIN, &wait);
-            return;
-        }
-    uint32_t never = 0;
-    if (pl_may_wait(&wait) == 0)
-        pl_park(&never, 0, &wait);
-}
-
-/* Under the lock: until nothing new is found. False: there is no /proc. */
-static bool stop_all(struct hunt *h)
-{
-    enum { ROUNDS = 200 };
-    int living, fresh = 1;
-    pl_program_send_locked(h->program, SIGSTOP);
-    for (int i = 0; i < ROUNDS && fresh >= 0 && h->quiet < QUIET_ROUNDS && !h->no_memory; i++)
-        fresh = round_of(h, SIGSTOP, &living);
-    return fresh >= 0;
-}
-
-/* Rounds of killing, each under the lock, until none lives: 0, PLAIT_EBUSY. */
-static int kill_all(struct hunt *h)
-{
-    int living = 1;
-    h->quiet = 0;
-    for (int i = 0; i < PATIENCE_ROUNDS; i++) {
-        pthread_mutex_lock(&h->program->lock);
-        kill_met(h);
-        int fresh = pl_load_relaxed(&h->program->ended) ? -1 : round_of(h, SIGKILL, &living);
-        pthread_mutex_unlock(&h->program->lock);
-        if (fresh < 0 || (living == 0 && h->quiet >= QUIET_ROUNDS))
-            return 0;
-        if (living > 0)
-            give_time(h, PATIENCE);
-    }
-    return PLAIT_EBUSY;
-}
-
-static int end_program(plait_program *p)
-{
-    struct pl_wait wait;
-    if (plait_program_kill(p) == PLAIT_EPERM)
-        return PLAIT_EPERM;
-    pl_wait_begin(&wait, PL_WAIT_FD, (int64_t)PATIENCE * PATIENCE_ROUNDS);
-    wait.uncancellable = true;
-    int rc = pl_program_wait(p, NULL, &wait);
-    return rc == PLAIT_ETIMEDOUT ? PLAIT_EBUSY : 0;
-}
-
-/* If this process takes orphans in (a subreaper, or the first of a container), those are its to collect now. */
-static void forget_met(struct hunt *h)
+static void collect_orphan(plait_program *p, struct pl_tree *tree, const struct seen *seen,
+                           int *found)
 {
     siginfo_t info;
-    for (size_t i = 0; i < h->n_met; i++) {
-        if (h->met[i].pidfd < 0)
-            continue;
-        syscall(SYS_waitid, BY_PIDFD, h->met[i].pidfd, &info, WEXITED | WNOHANG | __WALL, NULL);
-        pl_close_fd(h->met[i].pidfd);
+    if (seen->dead && seen->parent == getpid() && seen->pid != p->pid &&
+        pl_tree_has(tree, seen->pid, seen->birth) &&
+        syscall(SYS_waitid, P_PID, seen->pid, &info, WEXITED | WNOHANG | __WALL, NULL) == 0)
+        (*found)++;
+}
+
+/* Lets others run, in the way of the calling worker. */
+static void nap(int64_t length)
+{
+    struct pl_wait wait;
+    uint32_t never = 0;
+    pl_wait_begin(&wait, PL_WAIT_SLEEP, length);
+    wait.uncancellable = true;
+    if (pl_may_wait(&wait) == 0)
+        pl_park(&never, 0, &wait);
+    else
+        usleep((useconds_t)(length / 1000)); /* the waiting room cannot be had */
+}
+
+/* One step, under the lock. 0 and errors as pl_tree_step; -EAGAIN also if new members of the group were found. */
+static int step(plait_program *p, struct pl_tree *tree)
+{
+    pthread_mutex_lock(&p->lock);
+    bool look = p->leads && !pl_load_relaxed(&p->ended);
+    int fresh = look ? visit_all(p, tree, add_member) : 0;
+    int rc = pl_tree_step(tree);
+    pthread_mutex_unlock(&p->lock);
+    return rc == 0 && fresh ? -EAGAIN : rc;
+}
+
+/* The program itself, while it is certain to be there. */
+static int begin(plait_program *p, struct pl_tree *tree)
+{
+    pthread_mutex_lock(&p->lock);
+    bool gone = pl_load_relaxed(&p->ended);
+    int rc =
+        gone ? -ESRCH : pl_tree_add(tree, (int)p->pid, pl_process_birth((int)p->pid), p->subreaper);
+    pthread_mutex_unlock(&p->lock);
+    if (gone)
+        return PLAIT_ESRCH;
+    return rc == -ESRCH ? 0 : rc; /* a zombie: there may be members of its group */
+}
+
+static int kill_all(plait_program *p, struct pl_tree *tree)
+{
+    int64_t until = plait_now() + PATIENCE;
+    int rc,
+        calm = 0; /* looks in a row that were over at once: members may be born while others die */
+    do {
+        rc = step(p, tree);
+        calm = rc == -EAGAIN ? 0 : calm + 1;
+        if (rc == -EAGAIN)
+            nap(NAP);
+    } while ((rc == -EAGAIN || (p->leads && rc == 0 && calm < 2)) && plait_now() < until);
+    return rc;
+}
+
+/* Until none of them is there. */
+static int see_them_go(plait_program *p, struct pl_tree *tree)
+{
+    struct pl_wait wait;
+    int64_t until = plait_now() + PATIENCE;
+    pl_wait_begin(&wait, PL_WAIT_FD, PATIENCE);
+    wait.uncancellable = true;
+    int rc = pl_program_wait(p, NULL, &wait) == PLAIT_ETIMEDOUT ? PLAIT_EBUSY : 0;
+    while (rc == 0 && visit_all(p, tree, count_living) > 0) {
+        if (plait_now() >= until)
+            rc = PLAIT_EBUSY;
+        nap(LONG_NAP);
     }
-    free(h->met);
-    free(h->seen);
+    visit_all(p, tree, collect_orphan);
+    return rc;
+}
+
+static int code_of(int error)
+{
+    switch (error) {
+    case 0:
+    case -EPERM:
+        return error;
+    case -ENOSYS:
+        return PLAIT_ENOTSUP;
+    case -EAGAIN:
+    case -ETIMEDOUT:
+        return PLAIT_EBUSY;
+    default:
+        return pl_start_error(-error);
+    }
+}
+
+static int kill_tree(plait_program *p, struct pl_tree *tree)
+{
+    int rc = begin(p, tree);
+    if (rc == PLAIT_ESRCH)
+        return rc;
+    if (rc == 0)
+        rc = kill_all(p, tree);
+    int alone = plait_program_kill(p); /* also if the others could not be looked for */
+    if (alone == PLAIT_EPERM)
+        return PLAIT_EPERM;
+    rc = code_of(rc);
+    int gone = rc == PLAIT_EPERM ? 0 : see_them_go(p, tree);
+    return rc < 0 ? rc : gone;
 }
 
 int plait_program_kill_tree(plait_program *program)
@@ -315,22 +202,11 @@ int plait_program_kill_tree(plait_program *program)
         return PLAIT_EINVAL;
     if (program->forks != pl_forks)
         return PLAIT_ECHILD;
-    struct hunt h = {.program = program};
-    int saved = errno, rc = 0;
-    pthread_mutex_lock(&program->lock);
-    bool gone = pl_load_relaxed(&program->ended);
-    bool can_look = gone || stop_all(&h);
-    pthread_mutex_unlock(&program->lock);
-    if (gone)
-        rc = PLAIT_ESRCH;
-    else if (can_look)
-        rc = kill_all(&h);
-    int ended = gone ? 0 : end_program(program);
-    if (ended < 0)
-        rc = ended;
-    if (rc == 0)
-        rc = h.refused ? PLAIT_EPERM : !can_look ? PLAIT_ENOTSUP : h.no_memory ? PLAIT_ENOMEM : 0;
-    forget_met(&h);
+    int saved = errno;
+    struct pl_tree *tree = pl_tree_begin();
+    int rc = tree ? kill_tree(program, tree) : PLAIT_ENOMEM;
+    if (tree)
+        pl_tree_end(tree);
     errno = saved;
     return rc;
 }

@@ -575,8 +575,7 @@ static void expect_all_of_it(void)
     expect_works();
     expect_failures_told();
     plait_run_result r;
-    CHECK_RC(plait_run_program(SH("sleep 1000 & sleep 1000"), NULL, &r, plait_ms(50)),
-             PLAIT_ETIMEDOUT);
+    CHECK_RC(plait_run_program(SH("exec sleep 1000"), NULL, &r, plait_ms(50)), PLAIT_ETIMEDOUT);
     CHECK_EQ(r.end.signal, SIGKILL);
     plait_run_free(&r);
     CHECK_EQ(t_open_files(), before);
