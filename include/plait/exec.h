@@ -3,15 +3,15 @@
  *     plait_execvp("less", PLAIT_ARGV("less", "report.txt"));        // returns only if it fails
  *
  * It is the whole process: its other threads and tasks are gone without a word, its tasks' stacks, its handlers of atexit and
- * exit are not run. What stays: pid, parent, children (programs and workers that were started here stay tied to this pid),
- * descriptors that are not closed on exec (plait's all are), the directory, ignored signals and the calling thread's signal mask.
+ * exit are not run. What stays: pid, parent, children (programs and worker processes that were started here go on, and are killed when
+ * this process ends as the other program), descriptors that are not closed on exec (plait's all are), the directory, ignored signals and the calling thread's signal mask.
  * Before, the buffers of stdio are flushed, which plain execv(3) loses: of stdout and stderr; and of all other streams, unless the process
  * has further threads, of which one may be reading from a stream and hold its lock.
  *
  * A worker process that executes another program: its locks are released by the kernel, and their next holder is told PLAIT_OWNER_DIED; other
  * plait objects treat it as dead. Yet it is not joined before the program ends, whose exit status it then has (PLAIT_DIED). It dies with its
- * parent as before, as long as the program leaves alone a descriptor numbered 200 or above. A main thread that executes: the same, and its
- * children go on.
+ * parent as before. For both ties a descriptor each, numbered 200 or above, is open in the new program: one that closes them ends its children and
+ * frees itself; one whose own children hold them longer than it lives keeps the workers alive for so long.
  * Python's counterpart: os.execv, execve, execvp, execvpe and, with PLAIT_ARGV (program.h), the forms with l. */
 #ifndef PLAIT_EXEC_H
 #define PLAIT_EXEC_H

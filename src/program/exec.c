@@ -1,5 +1,5 @@
 /* exec: what is lost with a process that goes on as another program is written out before, and what would be lost by the exec, and
- * must not be, is kept: the tie to its parent (src/port/child.c says how).
+ * must not be, is kept: the tie to its parent (src/port/child.c says how), and that of its children to itself.
  *
  * The registry needs nothing: the kernel marks the robust mutexes of all threads at an exec as at their death, so the worker's heart stops,
  * its locks go to the next holder with PLAIT_OWNER_DIED, and recovery does the rest. That its process is there still,
@@ -7,8 +7,10 @@
 #include <plait/exec.h>
 
 #include "program/program_internal.h"
+#include "worker/begin.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +36,18 @@ static void unblock_nudges(sigset_t *before)
     sigaddset(&nudge, SIGURG);
     pthread_sigmask(pl_self.parker ? SIG_UNBLOCK : SIG_BLOCK, pl_self.parker ? &nudge : NULL,
                     before);
+}
+
+/* The end of the lifeline that this process's children are tied to: an exec that closed it would kill them. Closed by the new
+ * program's end, it does. -1: there are none. */
+static int keep_children(void)
+{
+    enum { FLOOR = 200 };
+    struct pl_lifeline own = *pl_lifeline_own();
+    if (!pl_lifeline_is_whole(&own))
+        return -1;
+    int kept = fcntl(own.write_end, F_DUPFD, FLOOR);
+    return kept < 0 ? fcntl(own.write_end, F_DUPFD, STDERR_FILENO + 1) : kept;
 }
 
 static int count(const char *const *argv)
@@ -65,11 +79,12 @@ static int exec(const char *name, const char *const *argv, const char *const *en
                             .shell_argv = shell};
     sigset_t mask;
     flush_streams();
-    int tie = pl_lifeline_keep();
+    int tie = pl_lifeline_keep(), children = keep_children();
     unblock_nudges(&mask);
     int rc = pl_child_exec(&what, &failed);
     pthread_sigmask(SIG_SETMASK, &mask, NULL);
     pl_close_fd(tie);
+    pl_close_fd(children);
     free(paths);
     free(shell);
     errno = saved;

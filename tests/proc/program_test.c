@@ -1,5 +1,6 @@
 /* Other programs and the life of those who start them: who dies with whom, what is left; under limits, and with less than usual
  * from the kernel. */
+#include "methods.h"
 #include "program.h"
 
 #include "port/process.h"
@@ -304,6 +305,55 @@ static int a_worker_that_executes_still_dies_with_its_parent(void *unused)
     pid_t family = start_family(have_a_worker_that_executes, b);
     t_sleep(plait_ms(100));
     kill_and_expect(family, b);
+    return 0;
+}
+
+/* In the arena: a worker that is started clean has nothing else of its parent's. */
+struct pair {
+    pid_t program, worker;
+    int ready;
+};
+
+static int start_and_execute(void *arg)
+{
+    struct pair *pair = arg;
+    pair->program = plait_program_pid(start(PLAIT_ARGV("sleep", "1000"), NULL));
+    pair->worker = getpid();
+    TELL(pair->ready, 1);
+    plait_execvp("sleep", PLAIT_ARGV("sleep", "1000"));
+    return 1;
+}
+
+static int have_one_of_each_method(void *board)
+{
+    struct board *b = board;
+    FOR_EACH_METHOD(method)
+    {
+        plait_worker w;
+        struct pair *pair = plait_alloc(sizeof *pair);
+        CHECK_RC(plait_start(&w, PLAIT_PROCESS, start_and_execute, pair,
+                             &(plait_options){.start_method = method}),
+                 0);
+        UNTIL(SEEN(pair->ready));
+        note(b, pair->program);
+        note(b, pair->worker);
+    }
+    TELL(b->ready, 1);
+    return stand_still(NULL);
+}
+
+static int programs_of_workers_of_every_method_die_with_the_family(void *unused)
+{
+    (void)unused;
+    struct board *b = board_new(sizeof *b);
+    pid_t family = start_family(have_one_of_each_method, b);
+    CHECK_EQ(b->n, 6);
+    expect_alive(b);
+    t_sleep(plait_ms(100));
+    CHECK_EQ(kill(family, SIGKILL), 0);
+    CHECK_EQ(t_reap(family), 1000 + SIGKILL);
+    for (int i = 0; i < b->n; i++)
+        UNTIL(has_ended(b->pids[i]));
     return 0;
 }
 
@@ -701,8 +751,10 @@ static int a_killed_tree_leaves_no_zombies_to_a_subreaper(void *unused)
     return 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    BEGIN_METHODS(argc, argv);
+    t_arguments(argc, argv);
     const struct CMUnitTest tests[] = {
         PROGRAM(a_program_dies_with_its_starter),
         PROGRAM(the_end_of_the_thread_that_started_it_kills_no_program),
@@ -712,6 +764,7 @@ int main(void)
         PROGRAM(detached_ones_that_ended_are_collected_by_later_starts),
         PROGRAM(programs_being_started_die_too),
         PROGRAM(a_worker_that_executes_still_dies_with_its_parent),
+        PROGRAM(programs_of_workers_of_every_method_die_with_the_family),
         PROGRAM(a_worker_that_executes_loses_its_locks_and_is_joined_at_the_programs_end),
         PROGRAM(buffers_are_written_before_an_exec),
         PROGRAM(exec_checks_its_arguments),
