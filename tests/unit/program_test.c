@@ -803,7 +803,7 @@ static void the_shells_output_comes_as_text(void **state)
     CHECK(strcmp(text, "before") == 0);
     free(text);
     CHECK_RC(plait_shell_output("echo begun; sleep 1000", &text, plait_ms(300)), PLAIT_ETIMEDOUT);
-    CHECK(strcmp(text, "begun") == 0 || t_is_sanitized());
+    CHECK(strcmp(text, "begun") == 0 || !*text); /* as far as it had come */
     free(text);
     CHECK(!t_has_children());
 }
@@ -840,8 +840,9 @@ static void what_was_read_before_its_time_was_over_is_kept(void **state)
     input[0] = '\n';
     /* A program that reads one byte of it: the rest stays unwritten. */
     plait_program *slow = start(SH("read line; echo got; sleep 1000"), &all_pipes);
+    UNTIL((plait_program_communicate(slow, input, sizeof input, &c, PLAIT_NOWAIT), c.out_size > 3));
     for (int i = 0; i < 3; i++) {
-        CHECK_RC(plait_program_communicate(slow, input, sizeof input, &c, plait_ms(200)),
+        CHECK_RC(plait_program_communicate(slow, input, sizeof input, &c, plait_ms(20)),
                  PLAIT_ETIMEDOUT);
         CHECK_TEXT(c.out, c.out_size, "got\n");
         CHECK_RC(plait_program_communicate(slow, input, 5, &c, plait_ms(1)), PLAIT_EINVAL);
@@ -898,9 +899,9 @@ static void a_program_that_closes_its_output_is_still_waited_for(void **state)
     (void)state;
     plait_captured c;
     plait_program *p = start(SH("echo x; exec >&- 2>&- <&-; exec sleep 1000"), &all_pipes);
-    CHECK_RC(plait_program_communicate(p, NULL, 0, &c, plait_ms(300)), PLAIT_ETIMEDOUT);
-    if (!t_is_sanitized())
-        CHECK_TEXT(c.out, c.out_size, "x\n");
+    UNTIL((plait_program_communicate(p, NULL, 0, &c, PLAIT_NOWAIT), !plait_program_out(p)));
+    CHECK_RC(plait_program_communicate(p, NULL, 0, &c, plait_ms(20)), PLAIT_ETIMEDOUT);
+    CHECK_TEXT(c.out, c.out_size, "x\n");
     CHECK_RC(plait_program_kill(p), 0);
     CHECK_RC(plait_program_communicate(p, NULL, 0, &c, patience), 0);
     CHECK_TEXT(c.out, c.out_size, "x\n");
@@ -917,9 +918,10 @@ static void a_process_left_behind_keeps_the_pipe_and_the_time_counts(void **stat
     plait_program *p =
         start(SH("sleep 1000 & echo left; exit 5"),
               &(plait_program_options){.process = &group, .out = {.kind = PLAIT_PIPE}});
-    CHECK_RC(plait_program_communicate(p, NULL, 0, &c, plait_ms(300)), PLAIT_ETIMEDOUT);
-    if (!t_is_sanitized())
-        CHECK_TEXT(c.out, c.out_size, "left\n");
+    UNTIL((plait_program_communicate(p, NULL, 0, &c, PLAIT_NOWAIT), c.out_size > 4));
+    CHECK_RC(plait_wait_fd(plait_program_fd(p), PLAIT_READABLE, patience), PLAIT_READABLE);
+    CHECK_RC(plait_program_communicate(p, NULL, 0, &c, plait_ms(20)), PLAIT_ETIMEDOUT);
+    CHECK_TEXT(c.out, c.out_size, "left\n");
     CHECK_RC(plait_program_kill_tree(p),
              0); /* a zombie that is not collected yet: its group is still its own */
     CHECK_RC(plait_program_communicate(p, NULL, 0, &c, patience), 0);
@@ -1172,9 +1174,9 @@ static const char wild_tree[] =
     "trap '' TERM INT HUP; echo $$; "
     "(setsid sh -c 'echo $$; trap \"\" TERM; sleep 1000 & echo $!; wait' &) ; "
     "(sh -c 'setsid sh -c \"echo \\$\\$; sleep 1000 & echo \\$!; exec sleep 1000\" &' &) ; "
-    "sleep 1000 & echo $!; sleep 0.2; echo ready; wait";
+    "sleep 1000 & echo $!; wait"; /* six lines */
 
-static void check_all_gone(const char *text)
+static void check_all_gone(const char *text, int least)
 {
     int n = 0;
     while (*text) {
@@ -1187,7 +1189,7 @@ static void check_all_gone(const char *text)
         }
         text = end + strcspn(end, "\n") + (end[strcspn(end, "\n")] != 0);
     }
-    CHECK(n >= 1);
+    CHECK(n >= least);
 }
 
 static int what_takes_too_long_is_killed_with_all_below_it_(void *unused)
@@ -1195,11 +1197,9 @@ static int what_takes_too_long_is_killed_with_all_below_it_(void *unused)
     (void)unused;
     plait_run_result r;
     plait_run_options o = {.capture = true};
-    CHECK_RC(plait_run_program(SH(wild_tree), &o, &r, plait_seconds(t_is_sanitized() ? 3 : 1)),
-             PLAIT_ETIMEDOUT);
+    CHECK_RC(plait_run_program(SH(wild_tree), &o, &r, plait_ms(500)), PLAIT_ETIMEDOUT);
     CHECK_EQ(r.end.signal, SIGKILL);
-    CHECK(strstr(r.out, "ready") || t_is_sanitized());
-    check_all_gone(r.out);
+    check_all_gone(r.out, 0); /* as far as it had come; the next test waits for all */
     plait_run_free(&r);
     CHECK(!t_has_children());
     return 0;
@@ -1213,12 +1213,12 @@ static void a_tree_is_killed_as_a_whole(void **state)
     plait_process_options below = {.subreaper = true};
     plait_program *p = start(
         SH(wild_tree), &(plait_program_options){.process = &below, .out = {.kind = PLAIT_PIPE}});
-    do {
+    for (int i = 0; i < 6; i++) {
         CHECK_RC(plait_read_line(plait_program_out(p), line, sizeof line, NULL, patience), 0);
         strcat(text, line);
-    } while (strcmp(line, "ready\n") != 0);
+    }
     CHECK_RC(plait_program_kill_tree(p), 0);
-    check_all_gone(text);
+    check_all_gone(text, 6);
     plait_program_end end;
     CHECK_RC(plait_program_poll(p, &end), 0);
     CHECK_EQ(end.signal, SIGKILL);
@@ -1365,7 +1365,7 @@ static void thousands_leave_nothing_behind(void **state)
     CHECK_RC(plait_run_program(PLAIT_ARGV("true"), NULL, &r, patience), 0);
     plait_run_free(&r);
     int before = t_open_files();
-    for (long i = 0, n = t_rounds(400); i < n; i++) {
+    for (long i = 0, n = t_rounds(200); i < n; i++) {
         plait_run_options o = {.capture = i % 2};
         CHECK_RC(plait_run_program(PLAIT_ARGV(i % 16 == 15 ? "/no/such" : "/bin/true"), &o, &r,
                                    patience),
