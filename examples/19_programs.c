@@ -69,7 +69,7 @@ static void talk(void)
 {
     plait_program *cat;
     char answer[20];
-    plait_program_options pipes = {.in = {PLAIT_PIPE}, .out = {PLAIT_PIPE}};
+    plait_program_options pipes = {.in = {.kind = PLAIT_PIPE}, .out = {.kind = PLAIT_PIPE}};
     check("cat", plait_program_start(&cat, PLAIT_ARGV("cat"), &pipes));
     for (int i = 0; i < 3; i++) {
         check("ask", plait_write(plait_program_in(cat), "hello\n", 6, NULL, plait_seconds(10)));

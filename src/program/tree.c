@@ -74,7 +74,7 @@ static int visit_all(plait_program *program, struct pl_tree *tree, visit *fn)
 
 static void add_member(plait_program *p, struct pl_tree *tree, const struct seen *seen, int *found)
 {
-    bool member = seen->group == p->pid || seen->session == p->pid;
+    bool member = p->pid > 1 && (seen->group == p->pid || seen->session == p->pid);
     if (!member || seen->dead || pl_tree_has(tree, seen->pid, seen->birth))
         return;
     *found += pl_tree_add(tree, seen->pid, seen->birth, false) == 0;
