@@ -191,7 +191,8 @@ PLAIT_API int plait_interrupt(plait_worker worker);
  *   PLAIT_EBUSY (it is being started and not there yet), PLAIT_EDEADLK (the caller is in that tree), PLAIT_ENOTSUP (a
  *   thread or task; a kernel without pidfds; no /proc), PLAIT_ESTALE, PLAIT_EINVAL, PLAIT_EMFILE, PLAIT_ENOMEM, and as registering
  *   may fail: nothing was done. Done as far as it could be: PLAIT_EPERM (some are other users': setuid
- *   programs), PLAIT_ETIMEDOUT (some hung in the kernel for a second and may have left children).
+ *   programs), PLAIT_ETIMEDOUT (for a second some hung in the kernel, or
+ *   came and went so fast that nobody could tell whose they are: others may be left).
  * Blocks: a few milliseconds, or that second; not cancellable; other tasks of the thread run. Who: any thread,
  *   process or task of the family. A caller that is killed meanwhile leaves the tree standing still.
  * Python: nothing; psutil's children(recursive=True) and kill(), which a process that forks may escape. */

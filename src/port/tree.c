@@ -223,6 +223,9 @@ static enum pose pose_of_thread(const char *path)
 static enum pose pose_of(const struct process *p)
 {
     char path[300];
+    struct process now;
+    if (read_process(p->pid, &now) == 0 && now.birth != p->birth)
+        return STILL; /* long gone, and its pid another's */
     snprintf(path, sizeof path, "/proc/%d/task", p->pid);
     DIR *dir = opendir(path);
     if (!dir)
@@ -320,10 +323,10 @@ static struct process *find_above(struct pl_tree *tree, struct process *p, int h
     for (int k = 0; k < RETRIES; k++) {
         if (p->parent == 0 || is_stranger(tree, p->parent))
             return NULL;
-        struct process parent, *above = find_known(tree, p->parent, 0);
-        if (above)
+        struct process parent, *above;
+        int rc = read_process(p->parent, &parent); /* its pid may have been one of ours once */
+        if (rc == 0 && (above = find_known(tree, parent.pid, parent.birth)))
             return above;
-        int rc = read_process(p->parent, &parent);
         if (rc == 0)
             return hops < MOST_HOPS ? place(tree, &parent, hops + 1, news) : NULL;
         if (is_useless(rc) || (rc = read_process(p->pid, p)) < 0) {
@@ -502,16 +505,18 @@ static bool proc_is_ours(void)
     return atoi(text) == (int)getpid();
 }
 
+/* In doubt it does: somebody above us has died just now, or cannot be read. */
 static bool holds_caller(int pid)
 {
-    struct process p = {.parent = (int)getpid()};
-    for (int above = p.parent; above; above = p.parent) {
-        if (above == pid)
-            return true;
-        if (read_process(above, &p) < 0)
-            return false;
+    for (int k = 0; k < RETRIES; k++) {
+        struct process p = {.pid = pid};
+        int above = (int)getpid(), rc = 0;
+        while (above && above != pid && (rc = read_process(above, &p)) == 0)
+            above = p.parent;
+        if (rc == 0)
+            return above == pid;
     }
-    return false;
+    return true;
 }
 
 /* The process that is meant, once its pidfd is open; else -errno. */

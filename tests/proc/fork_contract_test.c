@@ -78,6 +78,7 @@ static int keep_memory_and_locks_busy(void *world)
             plait_condition_notify_all(&w->changed);
         plait_event_set(&w->pulse);
         plait_event_clear(&w->pulse);
+        COUNT(w->ready);
     }
     return 0;
 }
@@ -437,7 +438,9 @@ static int what_another_thread_holds_in_the_arena_stays_its_own(void *unused)
     (void)unused;
     struct world *w = new_world();
     w->subject = t_start_one(PLAIT_THREAD, hold_shared, w);
-    UNTIL(SEEN(w->ready));
+    UNTIL_WAITS(
+        w->subject,
+        PL_WAIT_EVENT); /* not in the middle of a sanitizer's malloc, which a fork does not expect */
     pid_t child = t_fork(wait_for_shared, w);
     UNTIL(SEEN(w->children));
     plait_event_set(&w->event);
@@ -704,7 +707,7 @@ static int use_handled(void *unused)
 static int keep_handled_busy(void *world)
 {
     struct world *w = world;
-    while (!SEEN(w->stop))
+    for (; !SEEN(w->stop); COUNT(w->ready))
         PLAIT_WITH(&handlers.lock)
             CHECK_RC(plait_free(plait_alloc(200)), 0);
     return 0;
@@ -717,6 +720,7 @@ static int handlers_of_the_program_may_use_plait(void *unused)
     CHECK_EQ(pthread_atfork(handle_before, handle_in_parent, handle_in_child), 0);
     struct t_team team;
     t_start(&team, &t_threads, 2, keep_handled_busy, w);
+    UNTIL(SEEN(w->ready) > 100);
     for (int i = 0; i < 20; i++)
         CHECK_EQ(t_in_fork(use_handled, NULL), 0);
     TELL(w->stop, 1);
@@ -770,6 +774,7 @@ static int processes_made_without_handlers_do_no_harm_if_they_leave_plait_alone(
     struct world *w = new_world();
     struct t_team team;
     t_start(&team, &t_threads, 2, keep_memory_and_locks_busy, w);
+    UNTIL(SEEN(w->ready) > 100);
     char *arguments[] = {"true", NULL};
     for (int i = 0; i < 10; i++) {
         long pid = syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL); /* as _Fork() */

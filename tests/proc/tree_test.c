@@ -339,15 +339,29 @@ static int a_parent_that_hangs_in_vfork_is_no_reason_to_wait(void *unused)
 
 /* --- groups --- */
 
+/* Whoever is allowed to go on has a child, far away. */
+static void flee(int signal)
+{
+    (void)signal;
+    if (fork() == 0) {
+        setsid();
+        alarm(T_PATIENCE_S); /* if none finds it */
+        for (;;)
+            pause();
+    }
+}
+
 static int lead_a_group(void *board)
 {
     setpgid(0, 0);
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGCONT, flee);
     return have_two(board);
 }
 
 static int have_groups(void *board)
 {
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 8; i++)
         t_fork(lead_a_group, board);
     return stay(board);
 }
@@ -358,7 +372,7 @@ static int groups_that_are_orphaned_meanwhile_are_killed(void *unused)
     (void)unused;
     struct board *b = begin_kinship();
     pid_t top = t_fork(have_groups, b);
-    UNTIL(SEEN(b->n) == 10);
+    UNTIL(SEEN(b->n) == 25);
     kill_tree_of(top);
     expect_no_kin();
     return 0;
