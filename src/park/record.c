@@ -19,7 +19,7 @@ void pl_wait_show(uint32_t *word, const struct pl_wait *wait, int64_t now)
     /* R:wait.record, pairs with pl_wait_read: who sees a field of this wait sees that it changes. */
     pl_store_release(&slot->waits_kind, (uint32_t)wait->kind);
     pl_store_release(&slot->waits_holder, wait->holder);
-    pl_store_release(&slot->waits_firm, wait->uncancellable ? FIRM : wait->deaf ? SHIELDED : 0u);
+    pl_store_release(&slot->waits_firm, wait->uncancellable || wait->lasting ? FIRM : wait->deaf ? SHIELDED : 0u);
     pl_store_release(&slot->waits_unheld, wait->unheld);
     pl_store_release(&slot->waits_since, wait->began);
     pl_store_release(&slot->waits_until, pl_wait_end(wait));

@@ -23,6 +23,9 @@ void pl_child_finish(struct pl_slot *slot, uint32_t generation);
  * plait_join. */
 int pl_worker_join_certainly(plait_worker worker, plait_blame *ret, int64_t deadline);
 
+/* Joins; PLAIT_ECANCELED if the caller is asked to stop meanwhile. For exit. */
+int pl_worker_join_if_not_asked(plait_worker worker);
+
 /* Collects the children that nobody of this process will join: detached, or joined by strangers. */
 void pl_child_reap_forgotten(void);
 

@@ -1,0 +1,28 @@
+/* Signals, within this folder: who handles what. */
+#ifndef PL_WORKER_SIGNALS_H
+#define PL_WORKER_SIGNALS_H
+
+#include <plait/signal.h>
+
+/* Begins Ctrl-C in a process that has just called plait_init. */
+void pl_signals_begin(void);
+
+/* Begins signals in a process that plait has started, by fork or by exec, once it is registered; also in one that only
+ * starts others (then it leaves Ctrl-C alone). */
+void pl_signals_begin_child(void);
+
+/* The program is about to end with this status. */
+void pl_signals_note_exit(int status);
+
+/* --- interrupt.c; both for signal handlers --- */
+
+/* A signal that is set to PLAIT_SIGNAL_CANCEL has come. */
+void pl_interrupt(int signum);
+
+/* In a forked child: what has come so far was its parent's; it is a process of its own until pl_interrupt_join_family.
+ * */
+void pl_interrupt_forget(void);
+void pl_interrupt_join_family(void);
+bool pl_interrupt_is_left_to_first(void);
+
+#endif
