@@ -257,6 +257,7 @@ void pl_poll_nudge(struct pl_slot *slot);
 struct pl_bell {
     uint32_t rung;        /* atomic: how often; anyone adds. Its thread sleeps on it, in this process */
     uint32_t heard;       /* of these; the thread, as the next */
+    int awaited;          /* things that may ring it from outside the family, at any time */
     bool late;            /* what was to be done could not be, and is to be tried again */
     struct pl_slot *slot; /* atomic: the thread's, once it has slept on descriptors; it sets */
     bool (*answer)(void); /* what is to be done, by the thread. False: not possible now */

@@ -277,6 +277,13 @@ static struct sigaction os_action(const struct entry *e, plait_signal_function *
     return a;
 }
 
+static void count_handlers(void)
+{
+    bell.awaited = 0;
+    for (int i = 1; i < SIGNALS; i++)
+        bell.awaited += is_function(entries[i].fn);
+}
+
 /* What has come for a handler that is none any more is not for the next. */
 static void set(int signum, plait_signal_function *fn, void *arg)
 {
@@ -287,6 +294,7 @@ static void set(int signum, plait_signal_function *fn, void *arg)
         e->handled = pl_load_seq_cst(&e->arrived);
     e->arg = arg;
     pl_store_seq_cst(&e->fn, fn);
+    count_handlers();
     sigaction(signum, &action, &before);
     if (!is_ours(&before) && fn != PLAIT_SIGNAL_FOREIGN) {
         e->foreign = before;
