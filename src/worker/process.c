@@ -16,6 +16,11 @@ static pthread_mutex_t lifeline_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static _Thread_local bool forking;
 
+bool pl_process_is_forking(void)
+{
+    return forking;
+}
+
 static void lock_before_fork(void)
 {
     pthread_mutex_lock(&lifeline_lock);

@@ -385,6 +385,8 @@ static void begin_anew_in_child(void)
     bell.heard = bell.rung;
     bell.late = false;
     pl_interrupt_forget();
+    if (pl_process_is_forking()) /* so from the first instant: a signal may come any time */
+        pl_interrupt_join_family();
     hang_bell();
 }
 

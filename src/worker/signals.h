@@ -19,8 +19,7 @@ void pl_signals_note_exit(int status);
 /* A signal that is set to PLAIT_SIGNAL_CANCEL has come. */
 void pl_interrupt(int signum);
 
-/* In a forked child: what has come so far was its parent's; it is a process of its own until pl_interrupt_join_family.
- * */
+/* In a forked child: what has come so far was its parent's; it is a process of its own until pl_interrupt_join_family. */
 void pl_interrupt_forget(void);
 void pl_interrupt_join_family(void);
 bool pl_interrupt_is_left_to_first(void);

@@ -8,6 +8,9 @@
 int pl_thread_start(struct pl_slot *slot, size_t stack_size);
 int pl_process_start(struct pl_slot *slot, int method, const plait_options *o);
 
+/* Whether the calling thread is forking a process worker, or is the first of one that was forked just now. */
+bool pl_process_is_forking(void);
+
 /* Runs the slot's function in the calling thread, which is the worker. Its status. */
 int pl_worker_run(struct pl_slot *slot);
 

@@ -166,6 +166,21 @@ static int a_terminal_sends_it_to_all(void *unused)
     return 0;
 }
 
+/* While the tree is still growing, too. */
+static int whenever_it_comes_all_end(void *unused)
+{
+    (void)unused;
+    uint64_t random = t_seed();
+    for (long i = t_rounds(60); i > 0; i--) {
+        pid_t pid = begin(main_of_tree);
+        t_sleep((int64_t)(t_random(&random) % (uint64_t)plait_ms(8)));
+        ctrl_c(pid);
+        CHECK_EQ(soon_over(pid), 1000 + SIGINT);
+        UNTIL(living_in_session(getsid(0)) == 1);
+    }
+    return 0;
+}
+
 /* Groups pass it on; nobody is asked twice for that. */
 static int main_with_groups(void *unused)
 {
@@ -679,6 +694,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         PROGRAM(one_ctrl_c_ends_a_tree),
         PROGRAM(a_terminal_sends_it_to_all),
+        PROGRAM(whenever_it_comes_all_end),
         PROGRAM(groups_hand_it_on),
         PROGRAM(the_tasks_of_a_run_are_asked_too),
         PROGRAM(who_waits_at_exit_hands_it_on),
