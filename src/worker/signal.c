@@ -359,15 +359,6 @@ void pl_signals_begin(void)
         set(SIGINT, PLAIT_SIGNAL_CANCEL, NULL);
 }
 
-void pl_signals_begin_child(void)
-{
-    plait_signal_action now;
-    pl_interrupt_join_family();
-    look_up(SIGINT, &now);
-    if (now.fn == PLAIT_SIGNAL_DEFAULT && pl_arena && pl_load_relaxed(&pl_arena->ctrl_c))
-        set(SIGINT, PLAIT_SIGNAL_CANCEL, NULL);
-}
-
 /* The child has one thread, which is its main one; the tasks are not its own. */
 static void begin_anew_in_child(void)
 {
@@ -388,6 +379,17 @@ static void begin_anew_in_child(void)
     if (pl_process_is_forking()) /* so from the first instant: a signal may come any time */
         pl_interrupt_join_family();
     hang_bell();
+}
+
+void pl_signals_begin_child(void)
+{
+    plait_signal_action now;
+    if (owner != 0 && owner != (int32_t)getpid()) /* made by clone: no fork handler has run */
+        begin_anew_in_child();
+    pl_interrupt_join_family();
+    look_up(SIGINT, &now);
+    if (now.fn == PLAIT_SIGNAL_DEFAULT && pl_arena && pl_load_relaxed(&pl_arena->ctrl_c))
+        set(SIGINT, PLAIT_SIGNAL_CANCEL, NULL);
 }
 
 /* After that of the registry, which forgets who the caller is. */

@@ -3,12 +3,13 @@
 #define PL_WORKER_SIGNALS_H
 
 #include <plait/signal.h>
+#include <stdbool.h>
 
 /* Begins Ctrl-C in a process that has just called plait_init. */
 void pl_signals_begin(void);
 
-/* Begins signals in a process that plait has started, by fork or by exec, once it is registered; also in one that only
- * starts others (then it leaves Ctrl-C alone). */
+/* Begins signals in a process that plait has started, by fork, clone or exec, as soon as it has the arena; again does
+ * nothing. It leaves Ctrl-C to the first of the family from then on. */
 void pl_signals_begin_child(void);
 
 /* The program is about to end with this status. */

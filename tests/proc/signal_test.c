@@ -1,6 +1,8 @@
 /* Ctrl-C: what becomes of a tree of workers, of its parts, and of the program's exit status. */
 #include "program.h"
 
+#include "worker/begin.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -133,7 +135,7 @@ static int main_of_tree(void *unused)
     plait_worker w = {0, 0};
     for (int i = 0; i < 3; i++)
         w = start(PLAIT_PROCESS, begin_branch);
-    return plait_join(w, NULL, PLAIT_FOREVER) < 0;
+    return plait_join(w, NULL, PLAIT_FOREVER) != 0;
 }
 
 static int entries_of(const char *path)
@@ -177,6 +179,83 @@ static int a_terminal_sends_it_to_all(void *unused)
     CHECK_EQ(board->tidied, TREE);
     CHECK_EQ(living_in_session(pid), 0);
     close(terminal);
+    return 0;
+}
+
+/* --- a tree whose processes are started clean --- */
+
+/* In the arena, for they have nothing else of their parents'. */
+struct clean {
+    int ready, tidied;
+    int method;
+};
+
+static struct clean *clean;
+
+static int leaf(void *arg)
+{
+    struct clean *c = arg;
+    plait_event never = {0};
+    COUNT(c->ready);
+    CHECK_RC(plait_event_wait(&never, PLAIT_FOREVER), PLAIT_ECANCELED);
+    COUNT(c->tidied);
+    return 0;
+}
+
+static int branch(void *arg)
+{
+    struct clean *c = arg;
+    plait_worker w;
+    plait_options o = {.start_method = c->method};
+    CHECK_RC(plait_start(&w, PLAIT_PROCESS, leaf, c, &o), 0);
+    CHECK_RC(plait_start(&w, PLAIT_THREAD, leaf, c, NULL), 0);
+    return leaf(arg);
+}
+
+static void tell_board(void)
+{
+    TELL(board->tidied, clean->tidied);
+}
+
+static int main_of_clean_tree(void *method)
+{
+    plait_worker w = {0, 0};
+    plait_options o = {.start_method = (int)(intptr_t)method};
+    atexit(tell_board);
+    begin_plait();
+    clean = plait_alloc(sizeof *clean);
+    clean->method = o.start_method;
+    for (int i = 0; i < 2; i++)
+        CHECK_RC(plait_start(&w, PLAIT_PROCESS, branch, clean, &o), 0);
+    UNTIL(SEEN(clean->ready) == 6);
+    TELL(board->ready, 6);
+    return plait_join(w, NULL, PLAIT_FOREVER) != 0;
+}
+
+static int main_of_zygote_tree(void *unused)
+{
+    (void)unused;
+    return main_of_clean_tree((void *)PLAIT_ZYGOTE);
+}
+
+static int main_of_spawned_tree(void *unused)
+{
+    (void)unused;
+    return main_of_clean_tree((void *)PLAIT_SPAWN);
+}
+
+static int whichever_way_they_were_started(void *unused)
+{
+    (void)unused;
+    plait_function *const mains[] = {main_of_zygote_tree, main_of_spawned_tree};
+    for (int i = 0; i < 2; i++) {
+        pid_t pid = begin(mains[i]);
+        UNTIL(SEEN(board->ready) == 6);
+        ctrl_c(pid);
+        CHECK_EQ(soon_over(pid), 1000 + SIGINT);
+        CHECK_EQ(board->tidied, 6);
+        UNTIL(living_in_session(getsid(0)) == 1);
+    }
     return 0;
 }
 
@@ -708,10 +787,12 @@ static int with_handlers_each_process_handles_it(void *unused)
 
 int main(int argc, char **argv)
 {
+    pl_program_begin(argc, argv);
     t_arguments(argc, argv);
     const struct CMUnitTest tests[] = {
         PROGRAM(one_ctrl_c_ends_a_tree),
         PROGRAM(a_terminal_sends_it_to_all),
+        PROGRAM(whichever_way_they_were_started),
         PROGRAM(whenever_it_comes_all_end),
         PROGRAM(groups_hand_it_on),
         PROGRAM(the_tasks_of_a_run_are_asked_too),
