@@ -351,9 +351,11 @@ uint64_t plait_signal_wakeups_lost(void)
 
 void pl_signals_begin(void)
 {
+    static bool begun; /* a program that has turned it off does not want it back */
     plait_signal_action now;
-    if (!is_main_thread() || pl_interrupt_is_left_to_first())
+    if (begun || !is_main_thread() || pl_interrupt_is_left_to_first())
         return;
+    begun = true;
     look_up(SIGINT, &now);
     if (now.fn == PLAIT_SIGNAL_DEFAULT)
         set(SIGINT, PLAIT_SIGNAL_CANCEL, NULL);

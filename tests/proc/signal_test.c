@@ -115,12 +115,13 @@ static int wait_to_be_asked(void *unused)
     return rc;
 }
 
-/* Starts some and goes without having waited for them. */
+/* Starts some and goes without having waited for them. The process first: not every allocator bears a fork beside
+ * threads (t_may_fork_beside_threads). */
 static int begin_branch(void *unused)
 {
-    start(PLAIT_THREAD, wait_to_be_asked);
-    start(PLAIT_THREAD, wait_to_be_asked);
     start(PLAIT_PROCESS, wait_to_be_asked);
+    start(PLAIT_THREAD, wait_to_be_asked);
+    start(PLAIT_THREAD, wait_to_be_asked);
     start(PLAIT_TASK, wait_to_be_asked);
     start(PLAIT_TASK, wait_to_be_asked);
     return wait_to_be_asked(unused);
@@ -283,10 +284,11 @@ static int main_with_groups(void *unused)
     plait_group group = {0};
     plait_options fork = {.start_method = PLAIT_FORK};
     CHECK_RC(plait_group_enter(&group), 0);
+    for (int i = 0; i < 2; i++)
+        CHECK_RC(plait_group_start(&group, NULL, PLAIT_PROCESS, begin_branch, NULL, &fork), 0);
     for (int i = 0; i < 2; i++) {
         CHECK_RC(plait_group_start(&group, NULL, PLAIT_THREAD, wait_to_be_asked, NULL, NULL), 0);
         CHECK_RC(plait_group_start(&group, NULL, PLAIT_TASK, wait_to_be_asked, NULL, NULL), 0);
-        CHECK_RC(plait_group_start(&group, NULL, PLAIT_PROCESS, begin_branch, NULL, &fork), 0);
     }
     rc = plait_group_leave(&group);
     CHECK_RC(rc, PLAIT_ECANCELED);
@@ -336,8 +338,8 @@ static int main_that_is_done(void *unused)
 {
     (void)unused;
     begin_plait();
-    start(PLAIT_THREAD, wait_to_be_asked);
     start(PLAIT_PROCESS, begin_branch);
+    start(PLAIT_THREAD, wait_to_be_asked);
     return 1;
 }
 
@@ -684,6 +686,7 @@ static int main_that_turns_it_off(void *unused)
 {
     begin_plait();
     CHECK_RC(plait_signal(SIGINT, PLAIT_SIGNAL_DEFAULT, NULL, NULL), 0);
+    begin_plait(); /* does not bring it back */
     start(PLAIT_PROCESS, wait_to_be_asked);
     return wait_to_be_asked(unused);
 }
