@@ -49,7 +49,7 @@ static int sleep_once(int fd, uint32_t events, struct pl_wait *wait)
 {
     uint32_t ready;
     bool asked =
-        pl_wait_is_asked(wait); /* after in_poll was set, and in that order for all: see poll.c */
+        pl_wait_is_asked(wait);   /* after in_poll was set, and in that order for all: see poll.c */
     bool rings = pl_bell_rings(); /* likewise */
     int64_t now = plait_now();
     int64_t look = pl_wait_look(wait);

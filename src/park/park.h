@@ -73,7 +73,7 @@ struct pl_wait {
     const uint32_t *others; /* further ids whose death must wake us; n_others of them */
     int n_others;
     bool uncancellable; /* finish the wait whatever is asked (taking a lock back) */
-    bool lasting; /* a deadlock does not end it, so others have to give way: it would only begin again */
+    bool lasting;       /* a deadlock does not end it: it would only begin again. Others give way */
     bool deaf;  /* requests to stop do not reach it now: uncancellable, or shielded. pl_park */
     bool slept; /* out: pl_park has slept in this wait */
     int64_t slept_for; /* out: ns, the last time; what pl_spin_slept wants to know */
@@ -255,10 +255,10 @@ void pl_poll_nudge(struct pl_slot *slot);
 /* What a thread looks at besides, whenever it waits: somebody may have something for it to do, whatever it waits
  * for. The main thread has one, for signals (worker/signal.c). */
 struct pl_bell {
-    uint32_t rung;        /* atomic: how often; anyone adds. Its thread sleeps on it, in this process */
-    uint32_t heard;       /* of these; the thread, as the next */
-    int awaited;          /* things that may ring it from outside the family, at any time */
-    bool late;            /* what was to be done could not be, and is to be tried again */
+    uint32_t rung;        /* atomic: counts; anyone adds. A futex of this process */
+    uint32_t heard;       /* of these; the thread, as the next two */
+    int awaited;          /* things outside the family that may ring it at any time */
+    bool late;            /* what was to be done was not possible: to be tried again */
     struct pl_slot *slot; /* atomic: the thread's, once it has slept on descriptors; it sets */
     bool (*answer)(void); /* what is to be done, by the thread. False: not possible now */
 };

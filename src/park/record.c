@@ -64,7 +64,8 @@ bool pl_wait_read(struct pl_slot *slot, struct pl_wait_record *ret)
         .looked = pl_load_acquire(&slot->waits_looked),
         .firm = (firmness & FIRM) != 0,
         .rousable = (firmness & ROUSABLE) != 0,
-        .ends_soon = pl_load_acquire(&slot->waits_until) != PL_NEVER || (asked && !(firmness & (FIRM | SHIELDED))),
+        .ends_soon = pl_load_acquire(&slot->waits_until) != PL_NEVER ||
+                     (asked && !(firmness & (FIRM | SHIELDED))),
     };
     return kind != PL_WAIT_NONE && kind < PL_WAIT_KINDS && pl_wait_is_same(ret);
 }

@@ -20,9 +20,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
-static int32_t interrupted_by;   /* atomic: the signal; 0: none has come */
-static uint32_t of_family;       /* atomic: a process that plait started for another of the family */
-static int dies_of;              /* the signal of which the program is to be seen to die; 0: none */
+static int32_t interrupted_by; /* atomic: the signal; 0: none has come */
+static uint32_t of_family;     /* atomic: a process that plait started for another of the family */
+static int dies_of;            /* the signal of which the program is to be seen to die; 0: none */
 
 void pl_interrupt_forget(void)
 {

@@ -52,9 +52,9 @@ static struct entry {
     struct sigaction foreign; /* what was there before plait */
 } entries[SIGNALS];
 
-static uint64_t news; /* atomic: a bit for each signal that has come since the last answer */
-static int32_t owner; /* atomic: the process that all this belongs to */
-static int wakeup_fd = -1;    /* atomic; the main thread */
+static uint64_t news;      /* atomic: a bit for each signal that has come since the last answer */
+static int32_t owner;      /* atomic: the process that all this belongs to */
+static int wakeup_fd = -1; /* atomic; the main thread */
 static uint64_t wakeups_lost; /* atomic */
 
 static bool answer(void);

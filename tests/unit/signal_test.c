@@ -212,8 +212,8 @@ static int wait_time(void *unused, int64_t timeout)
 }
 
 static t_wait *const waits[] = {
-    wait_event,     wait_lock,      wait_rlock, wait_read,   wait_write,   wait_pi_lock, wait_semaphore,
-    wait_condition, wait_latch, wait_thread, wait_process, wait_fd,      wait_time};
+    wait_event,     wait_lock,  wait_rlock,  wait_read,    wait_write, wait_pi_lock, wait_semaphore,
+    wait_condition, wait_latch, wait_thread, wait_process, wait_fd,    wait_time};
 enum { WAITS = sizeof waits / sizeof waits[0] };
 
 /* A pi_lock holds up the tasks of a thread, so handlers too, if it has any. */
