@@ -28,20 +28,6 @@ struct board {
 
 static struct board *board; /* of the program that runs */
 
-/* ThreadSanitizer calls handlers when the thread comes by one of its points, which who computes never does; and has a
- * thread of its own that outlives all others. */
-#if defined(__SANITIZE_THREAD__)
-enum { UNDER_TSAN = 1 };
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-enum { UNDER_TSAN = 1 };
-#else
-enum { UNDER_TSAN = 0 };
-#endif
-#else
-enum { UNDER_TSAN = 0 };
-#endif
-
 /* --- the program beside the watcher: in a process group of its own --- */
 
 static plait_function *to_run;
@@ -364,7 +350,7 @@ static int main_that_has_left(void *unused)
 static int without_a_main_thread_the_workers_are_asked(void *unused)
 {
     (void)unused;
-    if (UNDER_TSAN)
+    if (t_is_under_tsan())
         return PROGRAM_SKIPPED;
     pid_t pid = begin(main_that_has_left);
     UNTIL(SEEN(board->ready) == 7);
@@ -431,7 +417,7 @@ static int main_that_computes(void *unused)
 static int a_second_ctrl_c_ends_who_never_looks(void *unused)
 {
     (void)unused;
-    if (UNDER_TSAN)
+    if (t_is_under_tsan())
         return PROGRAM_SKIPPED;
     pid_t pid = begin(main_that_computes);
     UNTIL(SEEN(board->ready) == 2);
