@@ -72,7 +72,8 @@ static void kill_process(struct pl_slot *slot)
     uint64_t life = pl_load_acquire(&slot->life);
     int32_t pid = pl_load_acquire(&slot->pid);
     if (pl_life_of(life) != PL_RUNNING || pid <= 0 || pid == (int32_t)getpid() ||
-        pid != pl_load_relaxed(&slot->tid) || (pl_load_relaxed(&slot->flags) & PL_FLAG_DETACHED))
+        pid != pl_load_relaxed(&slot->tid) ||
+        (pl_load_relaxed(&slot->flags) & (PL_FLAG_DETACHED | PL_FLAG_FOREIGN)))
         return;
     int handle = pl_process_open(pid);
     bool alive = !pl_heart_is_stopped(slot) && pl_load_acquire(&slot->life) == life; /* fact 3 */
@@ -84,7 +85,8 @@ static void kill_process(struct pl_slot *slot)
         close(handle);
 }
 
-/* What is not registered yet dies with its parent. */
+/* All at once; their lifelines would kill them one after the other, and do it for those that are not registered yet.
+ * Who is not tied to anybody takes care of himself: the detached, and what the program has forked itself. */
 static void kill_all_others(void)
 {
     uint32_t ready = pl_arena ? pl_load_acquire(&pl_arena->slots_ready) : 0;
