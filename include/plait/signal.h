@@ -30,7 +30,7 @@
  * plait_signal(SIGINT, PLAIT_SIGNAL_DEFAULT, NULL, NULL) turns it off; SIGTERM can be had the same way.
  *
  * Children: a terminal sends Ctrl-C to all processes. Those of the family (but detached ones, which take care of themselves) leave it
- * to the first; a signal of another kind that is set to PLAIT_SIGNAL_CANCEL asks the process that gets it. Forked children
+ * to the first, unless one of the family has sent it to just them (plait_interrupt); a signal of another kind that is set to PLAIT_SIGNAL_CANCEL asks the process that gets it. Forked children
  * have their parent's handlers, run by their own main thread; what was pending is not. Executed programs
  * have the defaults back, as always.
  *

@@ -173,7 +173,7 @@ PLAIT_API int plait_uncancel(void);
 PLAIT_API int plait_checkpoint(void);
 
 /* Sends SIGTERM, SIGKILL, SIGINT to a worker process. The signal reaches that process or nobody, also when
- * its pid has been reused.
+ * its pid has been reused. Where plait takes care of Ctrl-C (signal.h), SIGINT asks the worker to stop, as plait_cancel does.
  * Returns: 0; PLAIT_ESRCH (it has ended), PLAIT_EBUSY (it is being started and not there yet),
  * PLAIT_EPERM (the kernel says so), PLAIT_EMFILE, PLAIT_ESTALE, PLAIT_EINVAL; PLAIT_ENOTSUP for a
  * thread, which nobody can kill (use plait_cancel), and for another's child on a kernel without

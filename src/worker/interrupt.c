@@ -60,6 +60,25 @@ bool pl_interrupt_is_left_to_first(void)
     return !slot || !(pl_load_relaxed(&slot->flags) & PL_FLAG_DETACHED);
 }
 
+/* Whether a process is of the family. */
+static bool is_known(int32_t pid)
+{
+    uint32_t ready = pl_arena ? pl_load_acquire(&pl_arena->slots_ready) : 0;
+    for (uint32_t i = 1; i < ready; i++)
+        if (pl_load_acquire(&pl_slot_at(i)->pid) == pid &&
+            pl_life_of(pl_load_acquire(&pl_slot_at(i)->life)) == PL_RUNNING)
+            return true;
+    return false;
+}
+
+bool pl_interrupt_is_for_first(int signum, const siginfo_t *info)
+{
+    if (signum != SIGINT || !pl_interrupt_is_left_to_first())
+        return false;
+    bool sent = info->si_code == SI_USER || info->si_code == SI_TKILL;
+    return !sent || !is_known((int32_t)info->si_pid);
+}
+
 static bool is_asked(struct pl_slot *slot)
 {
     return pl_load_seq_cst(&slot->asked.made) != pl_load_relaxed(&slot->asked.undone);
@@ -128,8 +147,6 @@ static bool ask_children(void)
 
 void pl_interrupt(int signum)
 {
-    if (signum == SIGINT && pl_interrupt_is_left_to_first())
-        return;
     struct pl_slot *main = find_main();
     bool again = pl_load_seq_cst(&interrupted_by) && (!main || is_asked(main)); /* fact 2 */
     pl_store_seq_cst(&interrupted_by, (int32_t)signum);

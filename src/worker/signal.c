@@ -113,11 +113,13 @@ static void on_signal(int signum, siginfo_t *info, void *context)
     if (pl_load_relaxed(&owner) != (int32_t)getpid())
         return; /* fact 5 */
     plait_signal_function *fn = pl_load_relaxed(&e->fn);
-    if (fn != PLAIT_SIGNAL_CANCEL || !pl_interrupt_is_left_to_first() || signum != SIGINT)
-        wake_loop(signum);
     if (fn == PLAIT_SIGNAL_CANCEL) {
-        pl_interrupt(signum);
+        if (!pl_interrupt_is_for_first(signum, info)) {
+            wake_loop(signum);
+            pl_interrupt(signum);
+        }
     } else {
+        wake_loop(signum);
         write_note(&e->note, info);
         pl_fetch_add_seq_cst(&e->arrived, 1u);
         pl_fetch_or_seq_cst(&news, bit_of(signum)); /* R:signal.news */

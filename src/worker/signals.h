@@ -24,5 +24,7 @@ void pl_interrupt(int signum);
 void pl_interrupt_forget(void);
 void pl_interrupt_join_family(void);
 bool pl_interrupt_is_left_to_first(void);
+/* Whether this very one is: not if a process of the family has sent it, and so means this worker (plait_interrupt). */
+bool pl_interrupt_is_for_first(int signum, const siginfo_t *info);
 
 #endif

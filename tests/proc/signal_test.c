@@ -486,6 +486,32 @@ static int a_worker_does_not_die_of_it_by_itself(void *unused)
     return 0;
 }
 
+static int main_that_interrupts_one(void *unused)
+{
+    (void)unused;
+    begin_plait();
+    plait_worker one = start(PLAIT_PROCESS, wait_to_be_asked);
+    plait_worker other = start(PLAIT_PROCESS, wait_to_be_asked);
+    UNTIL(SEEN(board->ready) == 2);
+    CHECK_RC(plait_interrupt(one), 0);
+    CHECK_RC(plait_join(one, NULL, PLAIT_FOREVER), 0);
+    CHECK_EQ(board->tidied, 1);
+    CHECK_EQ(plait_is_alive(other), 1);
+    CHECK_RC(plait_interrupt(other), 0);
+    CHECK_RC(plait_join(other, NULL, PLAIT_FOREVER), 0);
+    CHECK_EQ(plait_cancelling(), 0);
+    return 9;
+}
+
+static int a_worker_that_the_family_interrupts_is_asked_itself(void *unused)
+{
+    (void)unused;
+    pid_t pid = begin(main_that_interrupts_one);
+    UNTIL(is_over(pid));
+    CHECK_EQ(t_reap(pid), 9);
+    return 0;
+}
+
 static int main_of_a_detached(void *unused)
 {
     (void)unused;
@@ -791,6 +817,7 @@ int main(int argc, char **argv)
         PROGRAM(a_second_ctrl_c_ends_who_never_looks),
         PROGRAM(who_takes_it_back_goes_on_with_all_his_workers),
         PROGRAM(a_worker_does_not_die_of_it_by_itself),
+        PROGRAM(a_worker_that_the_family_interrupts_is_asked_itself),
         PROGRAM(a_detached_process_is_asked_by_itself),
         PROGRAM(a_process_that_the_program_forked_itself_dies_as_any_other),
         PROGRAM(an_executed_program_has_the_default_back),
