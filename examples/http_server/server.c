@@ -12,7 +12,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/signalfd.h>
 
 enum { THREADS_MOST = 64 };
 
@@ -77,7 +76,7 @@ int main(int argc, char **argv)
     http_parser_set_max_header_size(HEADER_MOST);
     sigemptyset(&interrupt);
     sigaddset(&interrupt, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &interrupt, NULL); /* in all threads: it is read from a descriptor */
+    pthread_sigmask(SIG_BLOCK, &interrupt, NULL); /* in all threads: it is waited for */
     snprintf(port, sizeof port, "%s", argv[2]);
     for (int i = 0; i < n; i++) {
         check("listening", plait_listen(&listener, NULL, port, &options, PLAIT_FOREVER));
@@ -86,8 +85,7 @@ int main(int argc, char **argv)
     }
     printf("port %s\n", port);
     fflush(stdout);
-    int signals = signalfd(-1, &interrupt, SFD_CLOEXEC);
-    plait_wait_fd(signals, PLAIT_READABLE, PLAIT_FOREVER);
+    plait_signal_wait(&interrupt, NULL, PLAIT_FOREVER);
     for (int i = 0; i < n; i++)
         plait_cancel(threads[i]);
     for (int i = 0; i < n; i++)

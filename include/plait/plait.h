@@ -34,6 +34,7 @@
 #include <plait/rwlock.h>
 #include <plait/scope.h>
 #include <plait/semaphore.h>
+#include <plait/signal.h>
 #include <plait/start_method.h>
 #include <plait/stream.h>
 #include <plait/supervisor.h>

@@ -40,6 +40,7 @@ PLAIT_BEGIN_DECLS
 
 /* Runs fn(arg) on the calling thread, and with it all tasks that are started here, until fn has returned
  * and every task has ended: those that are not daemons are waited for, daemons are cancelled and then waited for.
+ * If the thread was asked to stop, and fn has not taken that back, all are cancelled.
  * Requires: fn; no plait_run in this thread yet.
  * Returns: what fn returned; PLAIT_EINVAL (fn NULL), PLAIT_EBUSY (called within a plait_run or by a
  *   task), PLAIT_ENOMEM, PLAIT_EMFILE, and as registering may fail: PLAIT_EARENA, PLAIT_EWORKERS.

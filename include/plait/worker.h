@@ -111,7 +111,7 @@ typedef struct plait_blame {
  * Requires: argc and argv as main got them, or both NULL.
  * Returns: 0; PLAIT_EARENA, PLAIT_EINVAL (one of them NULL, bad PLAIT_ARENA_SIZE), PLAIT_ENOMEM.
  * Blocks: no. Who: the main thread, once; a second call does nothing. A program that only starts threads, tasks and forked
- * processes can do without.
+ * processes can do without. From then on Ctrl-C asks the program to stop, unless it is ignored or handled already: signal.h.
  * Python: multiprocessing.freeze_support() and the __main__ guard. */
 PLAIT_API int plait_init(int *argc, char ***argv);
 
@@ -153,6 +153,8 @@ PLAIT_API int plait_detach(plait_worker worker);
 
 /* Asks a worker to stop: its current or next blocking plait call returns PLAIT_ECANCELED, once;
  * requests that come before that are delivered together. It may clean up with blocking calls of its own, or refuse and go on.
+ * A process that ends while it is asked, and has not taken that back (plait_uncancel), hands it on to the workers it would wait
+ * for; a thread to its tasks.
  * Returns: 0, PLAIT_ESTALE, PLAIT_EINVAL, PLAIT_ESRCH (ended), PLAIT_EOVERFLOW (asked 65,535 times
  * already). Blocks: no. Who: any thread or process of the family; after fork, yes.
  * Python: asyncio.Task.cancel(). */
@@ -171,7 +173,7 @@ PLAIT_API int plait_uncancel(void);
 PLAIT_API int plait_checkpoint(void);
 
 /* Sends SIGTERM, SIGKILL, SIGINT to a worker process. The signal reaches that process or nobody, also when
- * its pid has been reused.
+ * its pid has been reused. Where plait takes care of Ctrl-C (signal.h), SIGINT asks the worker to stop, as plait_cancel does.
  * Returns: 0; PLAIT_ESRCH (it has ended), PLAIT_EBUSY (it is being started and not there yet),
  * PLAIT_EPERM (the kernel says so), PLAIT_EMFILE, PLAIT_ESTALE, PLAIT_EINVAL; PLAIT_ENOTSUP for a
  * thread, which nobody can kill (use plait_cancel), and for another's child on a kernel without

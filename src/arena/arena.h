@@ -47,6 +47,7 @@ struct pl_arena {
     int64_t deadlock_after;   /* ns after which a blocked worker looks for one; 0: default */
     uint32_t deadlock_policy; /* enum plait_deadlock_policy */
     struct tables *lockdep;   /* tables of sync/lockdep.c, in that mode */
+    uint32_t ctrl_c;          /* 1: the first process takes care of SIGINT; worker/interrupt.c */
     struct pl_label *labels;  /* names of objects, newest first; see park/label.c */
     uint32_t modules_made;    /* in the room below */
     struct pl_code_module *modules; /* where functions lie; see registry/code.c */

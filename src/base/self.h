@@ -14,6 +14,7 @@ struct pl_task;     /* task */
 struct plait_scope; /* park: cancel scopes */
 struct pl_asked;    /* registry */
 struct pl_locals;   /* task: task-local variables */
+struct pl_bell;     /* park: what wakes this thread besides */
 
 /* Size classes of the arena's allocator; see arena/class.h. */
 enum { PL_CLASSES = 40 };
@@ -33,6 +34,7 @@ struct pl_self {
     uint32_t thread_id; /* `id` of the thread itself: who owns memory, who recovers. 0: none yet */
     struct pl_slot *thread;    /* and its entry */
     struct pl_parker *parker;  /* how workers of this thread sleep; NULL: as a thread does */
+    struct pl_bell *bell;      /* what it looks at besides whenever it waits; NULL: nothing */
     uint32_t spin_budget;      /* pauses worth spending before sleeping; learned, see park/spin.c */
     uint32_t woke;             /* it has woken a sleeper since its last wait for an answer */
     uint8_t spins_missed;      /* how it went lately with long spins; see park/spin.c */

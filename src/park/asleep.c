@@ -50,7 +50,8 @@ static bool is_asleep(struct pl_slot *slot, struct roll *roll)
         return false;
     if (!pl_wait_read(slot, &record) || record.ends_soon)
         return false;
-    if (record.kind == PL_WAIT_FD || record.kind == PL_WAIT_HELPER) /* the world may wake it */
+    if (record.kind == PL_WAIT_FD || record.kind == PL_WAIT_HELPER ||
+        record.rousable) /* the world may wake it */
         return false;
     roll->workers++;
     roll->state = (roll->state + record.id) * UINT64_C(0x9e3779b97f4a7c15) + (uint64_t)record.since;

@@ -259,7 +259,7 @@ static void report(const struct ring *ring, bool certain, bool fails)
 static int act(const struct ring *ring, struct pl_wait *wait, uint32_t policy)
 {
     bool certain = is_certain(ring);
-    bool fails = !wait->uncancellable &&
+    bool fails = !wait->uncancellable && !wait->lasting &&
                  (policy == PLAIT_DEADLOCK_FAIL || (policy == PLAIT_DEADLOCK_DEFAULT && certain));
     if (!wait->told)
         report(ring, certain, fails);

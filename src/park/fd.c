@@ -49,11 +49,12 @@ static int sleep_once(int fd, uint32_t events, struct pl_wait *wait)
 {
     uint32_t ready;
     bool asked =
-        pl_wait_is_asked(wait); /* after in_poll was set, and in that order for all: see poll.c */
+        pl_wait_is_asked(wait);   /* after in_poll was set, and in that order for all: see poll.c */
+    bool rings = pl_bell_rings(); /* likewise */
     int64_t now = plait_now();
     int64_t look = pl_wait_look(wait);
     int64_t left = now >= look ? 0 : look - now;
-    int64_t nap = asked ? 0 : left < PL_POLL_NAP ? left : PL_POLL_NAP;
+    int64_t nap = asked || rings ? 0 : left < PL_POLL_NAP ? left : PL_POLL_NAP;
     PL_STEP("ppoll", &pl_self.slot->in_poll);
     int polled = poll_fd(fd, events, nap, pl_poll_mask(), &ready);
     int rc = poll_result(polled, ready);
@@ -63,11 +64,12 @@ static int sleep_once(int fd, uint32_t events, struct pl_wait *wait)
         return pl_cancel_take();
     if (plait_now() >= wait->deadline)
         return PLAIT_ETIMEDOUT;
-    if (polled == 0)
+    if (polled == 0 && !rings)
         pl_poll_renew();
     return 0;
 }
 
+/* 0: the bell rings, or is to be answered still. */
 static int thread_wait_fd(int fd, uint32_t events, struct pl_wait *wait)
 {
     struct pl_slot *slot = pl_self.slot;
@@ -77,8 +79,11 @@ static int thread_wait_fd(int fd, uint32_t events, struct pl_wait *wait)
         wait->began = now;
     pl_wait_show(NULL, wait, now);
     pl_poll_enter(slot);
-    while (rc == 0)
+    while (rc == 0) {
         rc = sleep_once(fd, events, wait);
+        if (rc == 0 && (pl_bell_rings() || (pl_self.bell && pl_self.bell->late)))
+            break;
+    }
     pl_poll_leave(slot);
     pl_wait_hide();
     wait->slept = true;
@@ -88,10 +93,15 @@ static int thread_wait_fd(int fd, uint32_t events, struct pl_wait *wait)
 
 int pl_park_fd_kept(int fd, uint32_t events, struct pl_wait *wait, struct pl_fd_watch *watch)
 {
-    struct pl_parker *parker = pl_self.parker;
-    if (parker && parker->wait_fd)
-        return parker->wait_fd(parker, fd, events, wait, watch);
-    return thread_wait_fd(fd, events, wait);
+    int rc = 0;
+    while (rc == 0) {
+        if (!pl_self.parker)
+            pl_bell_look(); /* it may make a parker */
+        struct pl_parker *parker = pl_self.parker;
+        rc = parker && parker->wait_fd ? parker->wait_fd(parker, fd, events, wait, watch)
+                                       : thread_wait_fd(fd, events, wait);
+    }
+    return rc;
 }
 
 int pl_park_fd(int fd, uint32_t events, struct pl_wait *wait)

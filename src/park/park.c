@@ -172,6 +172,11 @@ static bool watch_more(struct pl_parked *node, struct pl_watch *list, int *n)
     const struct pl_wait *wait = node->wait;
     struct pl_slot *self = pl_self.slot;
     uint32_t asked = pl_load_seq_cst(&self->asked.made);
+    if (pl_self.bell) {
+        if (pl_bell_rings())
+            return false;
+        list[(*n)++] = (struct pl_watch){&pl_self.bell->rung, pl_self.bell->heard, false};
+    }
     if (pl_self.scope && !wait->uncancellable) {
         uint32_t stir = pl_load_seq_cst(&self->stir);
         if (stir != pl_self.scope->stirred_)
@@ -342,6 +347,8 @@ static int64_t nap_end(int64_t now, int64_t nap)
 int pl_park(uint32_t *word, uint32_t seen, struct pl_wait *wait)
 {
     int rc;
+    if (!pl_self.parker)
+        pl_bell_look(); /* it may make a parker */
     if (pl_self.parker && pl_self.parker->park &&
         pl_self.parker->park(pl_self.parker, word, seen, wait, &rc))
         return rc;

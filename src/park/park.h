@@ -73,6 +73,7 @@ struct pl_wait {
     const uint32_t *others; /* further ids whose death must wake us; n_others of them */
     int n_others;
     bool uncancellable; /* finish the wait whatever is asked (taking a lock back) */
+    bool lasting;       /* a deadlock does not end it: it would only begin again. Others give way */
     bool deaf;  /* requests to stop do not reach it now: uncancellable, or shielded. pl_park */
     bool slept; /* out: pl_park has slept in this wait */
     int64_t slept_for; /* out: ns, the last time; what pl_spin_slept wants to know */
@@ -248,6 +249,41 @@ void pl_poll_let_go(void);
 
 /* Ends such a sleep of the slot's thread, or of the thread that runs this task. */
 void pl_poll_nudge(struct pl_slot *slot);
+
+/* --- the bell: bell.c --- */
+
+/* What a thread looks at besides, whenever it waits: somebody may have something for it to do, whatever it waits
+ * for. The main thread has one, for signals (worker/signal.c). */
+struct pl_bell {
+    uint32_t rung;        /* atomic: counts; anyone adds. A futex of this process */
+    uint32_t heard;       /* of these; the thread, as the next two */
+    int awaited;          /* things outside the family that may ring it at any time */
+    bool late;            /* what was to be done was not possible: to be tried again */
+    struct pl_slot *slot; /* atomic: the thread's, once it has slept on descriptors; it sets */
+    bool (*answer)(void); /* what is to be done, by the thread. False: not possible now */
+};
+
+/* Makes the thread look, where it begins to wait or in the wait it is in. From any thread of the process; signal
+ * handlers may. */
+void pl_bell_ring(struct pl_bell *bell);
+
+/* Answers, if it rings. In a thread with tasks what is to be done is started by this; in one without it is done,
+ * up to its first wait. */
+void pl_bell_answer(void);
+
+/* Whether it rings for this thread: then it must not sleep. */
+static inline bool pl_bell_rings(void)
+{
+    const struct pl_bell *bell = pl_self.bell;
+    return __builtin_expect(bell != NULL, 0) &&
+           __atomic_load_n(&bell->rung, __ATOMIC_SEQ_CST) != bell->heard;
+}
+
+static inline void pl_bell_look(void)
+{
+    if (__builtin_expect(pl_self.bell != NULL, 0))
+        pl_bell_answer();
+}
 
 /* What the deadlock detector says at a nap's end: 0, or PLAIT_EDEADLK for the one that has to give way
  * (deadlock.c). To be called while the wait is on record. */

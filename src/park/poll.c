@@ -135,6 +135,8 @@ void pl_poll_enter(struct pl_slot *slot)
     if (!pl_load_relaxed(&installed))
         install();
     block(); /* also in a hold: the program may have changed its mask, and we must sleep with it */
+    if (pl_self.bell)
+        pl_store_seq_cst(&pl_self.bell->slot, slot);
     pl_store_seq_cst(&slot->in_poll, 1u);
 }
 

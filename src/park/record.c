@@ -7,6 +7,15 @@
 /* In waits_firm: the wait cannot be made to fail at all; requests to stop do not reach it. */
 #define FIRM UINT32_C(1)
 #define SHIELDED UINT32_C(2)
+#define ROUSABLE UINT32_C(4) /* a bit besides: something from outside may give it other work */
+
+static uint32_t firmness_of(const struct pl_wait *wait)
+{
+    uint32_t rousable = pl_self.bell && pl_self.bell->awaited > 0 ? ROUSABLE : 0;
+    if (wait->uncancellable || wait->lasting)
+        return rousable | FIRM;
+    return wait->deaf ? rousable | SHIELDED : rousable;
+}
 
 void pl_wait_show(uint32_t *word, const struct pl_wait *wait, int64_t now)
 {
@@ -19,7 +28,7 @@ void pl_wait_show(uint32_t *word, const struct pl_wait *wait, int64_t now)
     /* R:wait.record, pairs with pl_wait_read: who sees a field of this wait sees that it changes. */
     pl_store_release(&slot->waits_kind, (uint32_t)wait->kind);
     pl_store_release(&slot->waits_holder, wait->holder);
-    pl_store_release(&slot->waits_firm, wait->uncancellable ? FIRM : wait->deaf ? SHIELDED : 0u);
+    pl_store_release(&slot->waits_firm, firmness_of(wait));
     pl_store_release(&slot->waits_unheld, wait->unheld);
     pl_store_release(&slot->waits_since, wait->began);
     pl_store_release(&slot->waits_until, pl_wait_end(wait));
@@ -53,8 +62,10 @@ bool pl_wait_read(struct pl_slot *slot, struct pl_wait_record *ret)
         .word = pl_load_acquire(&slot->waits_on),
         .since = pl_load_acquire(&slot->waits_since),
         .looked = pl_load_acquire(&slot->waits_looked),
-        .firm = firmness == FIRM,
-        .ends_soon = pl_load_acquire(&slot->waits_until) != PL_NEVER || (asked && firmness == 0),
+        .firm = (firmness & FIRM) != 0,
+        .rousable = (firmness & ROUSABLE) != 0,
+        .ends_soon = pl_load_acquire(&slot->waits_until) != PL_NEVER ||
+                     (asked && !(firmness & (FIRM | SHIELDED))),
     };
     return kind != PL_WAIT_NONE && kind < PL_WAIT_KINDS && pl_wait_is_same(ret);
 }

@@ -15,6 +15,7 @@ struct pl_wait_record {
     int32_t pid;
     uint32_t *word;
     int64_t since, looked;
+    bool rousable;  /* what comes from outside may give it something else to do: a signal */
     bool firm;      /* cannot be asked to give up */
     bool ends_soon; /* it will give up by itself, or has been asked to */
 };

@@ -317,9 +317,11 @@ bool pl_slot_enter(struct pl_slot *slot, uint64_t meant)
         return false;
     struct pl_locals *locals = pl_self.locals; /* what it has begun before it was known */
     struct plait_scope *scope = pl_self.scope;
+    struct pl_bell *bell = pl_self.bell;
     memset(&pl_self, 0, sizeof pl_self);
     pl_self.locals = locals;
     pl_self.scope = scope;
+    pl_self.bell = bell;
     pl_heart_start(slot);
     pl_store_relaxed(&slot->pid, (int32_t)getpid());
     pl_store_relaxed(&slot->tid, (int32_t)gettid());

@@ -175,6 +175,7 @@ static void nap(const struct pl_wait *wait)
 /* Waits in the kernel for one slice, on record. */
 static int wait_in_kernel(plait_pi_lock *lock, struct pl_wait *wait)
 {
+    pl_bell_look();
     int64_t now = plait_now(), until = now + SLICE, end = pl_wait_end(wait);
     wait->deaf = pl_is_shielded();
     if (wait->began == 0)

@@ -232,6 +232,7 @@ static void pass_on(struct pl_task *task)
 void pl_parker_sort(struct pl_loop *loop)
 {
     struct pl_task *root = &loop->root;
+    pl_bell_look();
     if (root->state == PL_TASK_PARKED &&
         ((!root->firm && pl_task_is_asked(root)) || is_stirred(root, loop->thread)))
         pl_task_ready(root);

@@ -41,6 +41,8 @@ static void finish(struct pl_loop *loop)
 {
     static bool yes = true;
     bool cut = false;
+    if (plait_cancelling() > 0) /* what its thread was asked for, it did not take back */
+        pl_records_each(loop, cancel_one, NULL);
     for (;;) {
         while (loop->live > loop->live_daemons)
             wait_for_some(loop, &cut);
@@ -94,11 +96,21 @@ int plait_yield(void)
         if (rc < 0)
             return rc;
     }
-    if (pl_self.task)
+    if (pl_self.task) {
         pl_task_give_way();
-    else
+    } else {
+        pl_bell_look();
         sched_yield();
+    }
     return 0;
+}
+
+void pl_tasks_let_run(void)
+{
+    struct pl_loop *loop = pl_loop_here();
+    pl_task_give_way();
+    if (loop->live == 0 && !loop->in_run)
+        pl_loop_close(loop);
 }
 
 int plait_sleep(int64_t time)

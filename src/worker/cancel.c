@@ -44,5 +44,6 @@ int plait_uncancel(void)
 
 int plait_checkpoint(void)
 {
+    pl_bell_look();
     return pl_self.asked || pl_self.scope ? pl_cancel_take() : 0;
 }

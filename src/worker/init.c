@@ -1,6 +1,7 @@
 /* plait_init: the first line of main, where a process that was executed anew turns off into its role. */
 #include "base/atomic.h"
 #include "worker/begin.h"
+#include "worker/signals.h"
 
 #include <plait/start_method.h>
 
@@ -24,7 +25,11 @@ int plait_init(int *argc, char ***argv)
     if (!argc != !argv)
         return PLAIT_EINVAL;
     int rc = pl_program_begin(argc ? *argc : 0, argv ? *argv : NULL);
-    return rc < 0 ? rc : pl_self_known();
+    if (rc == 0)
+        rc = pl_self_known();
+    if (rc == 0)
+        pl_signals_begin();
+    return rc;
 }
 
 int plait_set_start_method(int method)

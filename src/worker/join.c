@@ -106,6 +106,8 @@ static int wait_for_zombie(struct pl_slot *slot, const struct pl_wait *wait)
     int64_t end = pl_wait_end(wait), until = look < end ? look : end;
     int32_t pid = pl_load_acquire(&slot->pid);
     int rc;
+    if (!pl_self.parker)
+        pl_bell_look();
     if (pl_self.parker) {
         rc = wait_in_loop(pid, wait, until);
     } else {
@@ -231,6 +233,14 @@ int plait_join(plait_worker worker, plait_blame *ret, int64_t timeout)
     struct pl_wait wait;
     int rc = pl_wait_begin(&wait, PL_WAIT_JOIN, timeout);
     return rc < 0 ? rc : join_checked(worker, ret, &wait);
+}
+
+int pl_worker_join_if_not_asked(plait_worker worker)
+{
+    struct pl_wait wait;
+    pl_wait_begin(&wait, PL_WAIT_JOIN, PLAIT_FOREVER);
+    wait.lasting = true;
+    return join_checked(worker, NULL, &wait);
 }
 
 int pl_worker_join_certainly(plait_worker worker, plait_blame *ret, int64_t deadline)

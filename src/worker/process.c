@@ -1,6 +1,7 @@
 /* Worker processes, whichever way they are made: what ties them to their parent, and how they run. */
 #include "base/atomic.h"
 #include "worker/begin.h"
+#include "worker/signals.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -14,6 +15,11 @@ static struct pl_lifeline outgrown = {-1, -1, 0}; /* one that earlier children a
 static pthread_mutex_t lifeline_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static _Thread_local bool forking;
+
+bool pl_process_is_forking(void)
+{
+    return forking;
+}
 
 static void lock_before_fork(void)
 {
@@ -128,6 +134,7 @@ _Noreturn void pl_process_main(struct pl_slot *slot, uint64_t meant)
     enum pl_ending ending;
     if (!pl_slot_enter(slot, meant))
         _exit(0); /* detached, and its parent died before it could tell anyone of it */
+    pl_signals_begin_child();
     pl_name_get(slot, name);
     prctl(PR_SET_NAME, name);
     if (pl_load_relaxed(&slot->flags) & PL_FLAG_SUBREAPER)

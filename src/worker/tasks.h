@@ -25,6 +25,9 @@ int pl_task_pid(plait_worker worker);
 int pl_task_tid(plait_worker worker);
 plait_worker pl_task_parent(plait_worker worker);
 
+/* The thread's own flow lets tasks that were started run up to their first wait; a loop that has none left goes. */
+void pl_tasks_let_run(void);
+
 /* Whether the caller is a task, not its thread's own flow. */
 bool pl_task_runs(void);
 

@@ -12,6 +12,9 @@ int pl_process_start(struct pl_slot *slot, int method, const plait_options *o);
 struct pl_lifeline;
 int pl_process_lifeline(struct pl_lifeline *ret);
 
+/* Whether the calling thread is forking a process worker, or is the first of one that was forked just now. */
+bool pl_process_is_forking(void);
+
 /* Runs the slot's function in the calling thread, which is the worker. Its status. */
 int pl_worker_run(struct pl_slot *slot);
 
@@ -26,6 +29,9 @@ void pl_child_finish(struct pl_slot *slot, uint32_t generation);
 /* Joins whatever is asked of the caller meanwhile, until an instant; for repair and exit. As
  * plait_join. */
 int pl_worker_join_certainly(plait_worker worker, plait_blame *ret, int64_t deadline);
+
+/* Joins; PLAIT_ECANCELED if the caller is asked to stop meanwhile. For exit. */
+int pl_worker_join_if_not_asked(plait_worker worker);
 
 /* Collects the children that nobody of this process will join: detached, or joined by strangers. */
 void pl_child_reap_forgotten(void);

@@ -7,6 +7,7 @@
  * Death. The zygote is killed between any two lines: the kernel writes the pid of a new process into its entry before that
  * process exists, so who asked sees in the entry whether there is one. Who asked is killed: the lifeline ends the
  * zygote and what it has forked. */
+#include "worker/signals.h"
 #include "worker/zygote.h"
 
 #include "arena/arena.h"
@@ -131,6 +132,7 @@ static _Noreturn void child_main(struct order *order)
         close(own.lifeline);
     else
         pl_lifeline_tie_to(own.lifeline);
+    pl_signals_begin_child(); /* before any can come */
     let_signals_in();
     struct pl_slot *slot = pl_slot_at(order->request.slot);
     /* The starter waits for this, so the entry is still the one; if the starter is killed, so is who is tied to it, and

@@ -741,6 +741,18 @@ long t_scaled(long n)
     return n * (scale > 0 ? scale : 1);
 }
 
+bool t_is_under_tsan(void)
+{
+#if defined(__SANITIZE_THREAD__)
+    return true;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+    return true;
+#endif
+#endif
+    return false;
+}
+
 bool t_is_sanitized(void)
 {
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)

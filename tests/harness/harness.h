@@ -246,6 +246,10 @@ void t_dither(uint64_t *random, int64_t most);
 /* Whether this build runs under a sanitizer, whose slowness shortens what is not a promise. */
 bool t_is_sanitized(void);
 
+/* ThreadSanitizer calls a handler when the flow that was hit comes by one of its points: never in one that just computes,
+ * and not at all if the flow, which may be a task's, ends before. It has a thread of its own, too, that outlives all others. */
+bool t_is_under_tsan(void);
+
 /* Random numbers from a seed that t_seed prints (or takes from PLAIT_TEST_SEED). */
 /* Whether a child may be forked while other threads of the test allocate memory, and allocate itself. libc sees to that;
  * ASan's allocator of gcc 12 does not: its locks stay taken in the child for ever. */
