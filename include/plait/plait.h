@@ -4,6 +4,7 @@
 
 #include <plait/acquire_all.h>
 #include <plait/arena.h>
+#include <plait/array.h>
 #include <plait/bank.h>
 #include <plait/barrier.h>
 #include <plait/clock.h>
@@ -34,6 +35,7 @@
 #include <plait/rwlock.h>
 #include <plait/scope.h>
 #include <plait/semaphore.h>
+#include <plait/shm.h>
 #include <plait/signal.h>
 #include <plait/start_method.h>
 #include <plait/stream.h>
@@ -42,6 +44,7 @@
 #include <plait/timer.h>
 #include <plait/to_thread.h>
 #include <plait/transport.h>
+#include <plait/value.h>
 #include <plait/with.h>
 #include <plait/worker.h>
 

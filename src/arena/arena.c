@@ -168,7 +168,7 @@ int pl_arena_need(void)
     return rc;
 }
 
-int pl_arena_attach(int fd)
+static int attach(int fd)
 {
     struct pl_arena head;
     if (pl_arena)
@@ -180,6 +180,36 @@ int pl_arena_attach(int fd)
     remember(fd);
     pl_store_release(&pl_arena, head.base);
     return 0;
+}
+
+int pl_arena_attach(int fd)
+{
+    int saved = errno;
+    pthread_mutex_lock(&making);
+    int rc = attach(fd);
+    pthread_mutex_unlock(&making);
+    errno = saved;
+    return rc;
+}
+
+void pl_arena_abandon(void)
+{
+    int fd = pl_arena_descriptor(), saved = errno;
+    pthread_mutex_lock(&making);
+    struct pl_arena *a = pl_arena;
+    pl_store_release(&pl_arena, NULL);
+    munmap(a, a->size);
+    if (fd >= 0)
+        close(fd);
+    descriptor = -1;
+    pthread_mutex_unlock(&making);
+    errno = saved;
+}
+
+void pl_arena_identity(uint64_t *ret_device, uint64_t *ret_inode)
+{
+    *ret_device = (uint64_t)file_device;
+    *ret_inode = (uint64_t)file_inode;
 }
 
 /* The descriptor, unless the program closed it (as daemons close all) and its number is now
