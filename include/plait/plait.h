@@ -4,6 +4,7 @@
 
 #include <plait/acquire_all.h>
 #include <plait/arena.h>
+#include <plait/array.h>
 #include <plait/bank.h>
 #include <plait/barrier.h>
 #include <plait/clock.h>
@@ -36,12 +37,14 @@
 #include <plait/semaphore.h>
 #include <plait/signal.h>
 #include <plait/start_method.h>
+#include <plait/shm.h>
 #include <plait/stream.h>
 #include <plait/supervisor.h>
 #include <plait/task.h>
 #include <plait/timer.h>
 #include <plait/to_thread.h>
 #include <plait/transport.h>
+#include <plait/value.h>
 #include <plait/with.h>
 #include <plait/worker.h>
 

@@ -168,7 +168,7 @@ int pl_arena_need(void)
     return rc;
 }
 
-int pl_arena_attach(int fd)
+static int attach(int fd)
 {
     struct pl_arena head;
     if (pl_arena)
@@ -180,6 +180,22 @@ int pl_arena_attach(int fd)
     remember(fd);
     pl_store_release(&pl_arena, head.base);
     return 0;
+}
+
+int pl_arena_attach(int fd)
+{
+    int saved = errno;
+    pthread_mutex_lock(&making);
+    int rc = attach(fd);
+    pthread_mutex_unlock(&making);
+    errno = saved;
+    return rc;
+}
+
+void pl_arena_identity(uint64_t *ret_device, uint64_t *ret_inode)
+{
+    *ret_device = (uint64_t)file_device;
+    *ret_inode = (uint64_t)file_inode;
 }
 
 /* The descriptor, unless the program closed it (as daemons close all) and its number is now

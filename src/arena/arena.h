@@ -68,9 +68,13 @@ extern struct pl_arena *pl_arena;
  * (PLAIT_ARENA_SIZE is not a size) or PLAIT_ENOMEM. Threads may race; one wins. */
 int pl_arena_need(void);
 
-/* Maps an existing arena from a file descriptor at the address it names; for a re-executed child.
- * Keeps `fd`. PLAIT_EARENA if the place is taken or the file is not an arena of this version. */
+/* Maps an existing arena from a file descriptor at the address it names; for a re-executed child, and a
+ * program that joins another's family. Keeps `fd`. PLAIT_EARENA if there is an arena already, the place is
+ * taken or the file is not an arena of this version. Threads may race with it and pl_arena_need; one wins. */
 int pl_arena_attach(int fd);
+
+/* Which file the arena is, by which other programs know the family. Requires: there is an arena. */
+void pl_arena_identity(uint64_t *ret_device, uint64_t *ret_inode);
 
 /* The descriptor to hand to a re-executed child (close-on-exec here). -1 without an arena. */
 int pl_arena_descriptor(void);

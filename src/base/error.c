@@ -45,6 +45,8 @@ static const struct {
     ROW(PLAIT_EMSGSIZE, "larger than a message can be"),
     ROW(PLAIT_ENOSPC, "no space left on the device"),
     ROW(PLAIT_EIO, "input or output failed"),
+    ROW(PLAIT_ENAMETOOLONG, "the name is too long"),
+    ROW(PLAIT_EUSERS, "as many processes have it as can be written down"),
     ROW(PLAIT_EARENA, "the shared arena cannot be had"),
     ROW(PLAIT_EPRIVATE, "private memory where memory of the whole family is needed"),
     ROW(PLAIT_EFOREIGN, "not an address that plait_alloc gave out"),
@@ -63,6 +65,8 @@ static const struct {
     ROW(PLAIT_ESTATUS, "the program has ended with a status other than 0"),
     ROW(PLAIT_ETLS, "the TLS handshake failed or the certificate was refused"),
     ROW(PLAIT_EINTENSITY, "children ended more often than the supervisor is to restart them"),
+    ROW(PLAIT_EFAMILY, "this program belongs to another family, or the memory to none"),
+    ROW(PLAIT_ESEGMENT, "the file of that name is no segment, or one of another version"),
 #undef ROW
 };
 

@@ -44,13 +44,15 @@ int pl_memory_file(uint64_t size)
     int saved = errno, rc = 0;
     if (!file_may_be(size))
         return -EFBIG;
-    int fd = memfd_create("plait", MFD_CLOEXEC);
+    int fd = memfd_create("plait", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     fd = fd < 0 ? -errno : pl_descriptor_above_streams(fd);
     if (fd < 0) {
         rc = fd;
     } else if (ftruncate(fd, (off_t)size) < 0) {
         rc = -errno;
         close(fd);
+    } else { /* nobody who gets hold of it can cut it off under those who have it mapped */
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
     }
     errno = saved;
     return rc < 0 ? rc : fd;
