@@ -66,7 +66,7 @@ static int nap(bool firm, int64_t since)
     enum { SHORT = 200 * 1000 }; /* ns */
     uint32_t never = 0;
     struct pl_wait wait;
-    bool known = pl_load_acquire(&pl_arena) && pl_self.id;
+    bool known = pl_load_acquire(&pl_arena) && (pl_self.id || pl_self.task);
     if ((firm || !known) && plait_now() - since > PATIENCE)
         return PLAIT_EBUSY;
     if (!known) {

@@ -259,6 +259,10 @@ uint64_t t_seed(void);
 uint64_t t_random(uint64_t *state);
 int t_below(uint64_t *state, int n);
 
+/* Gives this program, and all it starts, a /dev/shm of its own, so that it may count what is in there. False: that
+ * is not permitted here. To be called first in main. */
+bool t_private_shm(void);
+
 /* The arguments of a test program: NAME (with * and ?) runs these tests only, -NAME all but these. */
 void t_arguments(int argc, char **argv);
 

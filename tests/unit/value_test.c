@@ -85,7 +85,7 @@ static int count(void *arg)
             CHECK_RC(plait_value_get(&b->v, &n), 0);
             CHECK_EQ(n, seen);
             if (i % 50 == 0)
-                sched_yield();
+                t_give_way();
             CHECK_RC(plait_value_set(&b->v, seen + 1), 0);
         }
     }
