@@ -38,6 +38,7 @@
 #include <plait/signal.h>
 #include <plait/start_method.h>
 #include <plait/shm.h>
+#include <plait/start_method.h>
 #include <plait/stream.h>
 #include <plait/supervisor.h>
 #include <plait/task.h>

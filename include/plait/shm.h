@@ -12,9 +12,10 @@
  *
  * Another program that attaches to "counter" joins this program's family: it sees the same arena at the same
  * address, so every primitive in the segment works between them, deaths and deadlocks included, and so does a pointer
- * to what either gets from plait_alloc. A program is in one family for its whole life. So attach first, before
- * anything else of plait is used: who has an arena of his own already gets PLAIT_EFAMILY. Both programs
- * have to be of one user, in one pid namespace, with one version of plait.
+ * to what either gets from plait_alloc. A program is in one family at a time, and can change only while it has nothing
+ * in its own. So attach right after plait_init, before anything else of plait is used, and before there are threads:
+ * after that it is PLAIT_EFAMILY. (What plait_self said before is then void.) Both programs have to be of one user, in
+ * one pid namespace, with one version of plait.
  *
  * For bytes alone there is .data_only: memory in a file of its own, that anybody who may open it attaches to, of any
  * family, as many as wanted; it lies at different addresses, and neither pointers nor plait's primitives work in it.
@@ -78,7 +79,7 @@ typedef struct plait_shm_options {
  *   PLAIT_EINVAL (NULL, size 0 or above 2^46, a name against the rules, a bad mode), PLAIT_ENAMETOOLONG,
  *   PLAIT_EBUSY (`shm` is attached; or a program stands still within a call for the same name, and this one has no
  *   arena yet, hence no way to cancel it, and has waited for 10 s), PLAIT_EEXIST (exclusive),
- *   PLAIT_EFAMILY (a segment of another family, and this program has one; or kinds differ: see plait_shm_attach),
+ *   PLAIT_EFAMILY (a segment of another family, and this program has begun its own; or kinds differ: see plait_shm_attach),
  *   PLAIT_ESEGMENT (a file that is no segment, cut short, of another version of plait or .version),
  *   PLAIT_EMSGSIZE (the one of that name is smaller), PLAIT_EUSERS (as many attached as can be),
  *   PLAIT_EACCES (not permitted), PLAIT_EPERM (a leftover of another user is in the way), PLAIT_ENOSPC (/dev/shm is full: plait_shm_space has numbers),

@@ -192,6 +192,20 @@ int pl_arena_attach(int fd)
     return rc;
 }
 
+void pl_arena_abandon(void)
+{
+    int fd = pl_arena_descriptor(), saved = errno;
+    pthread_mutex_lock(&making);
+    struct pl_arena *a = pl_arena;
+    pl_store_release(&pl_arena, NULL);
+    munmap(a, a->size);
+    if (fd >= 0)
+        close(fd);
+    descriptor = -1;
+    pthread_mutex_unlock(&making);
+    errno = saved;
+}
+
 void pl_arena_identity(uint64_t *ret_device, uint64_t *ret_inode)
 {
     *ret_device = (uint64_t)file_device;

@@ -73,6 +73,9 @@ int pl_arena_need(void);
  * taken or the file is not an arena of this version. Threads may race with it and pl_arena_need; one wins. */
 int pl_arena_attach(int fd);
 
+/* Gives the arena up, mapping and descriptor. Requires: nothing in this process refers to it, nobody races. */
+void pl_arena_abandon(void);
+
 /* Which file the arena is, by which other programs know the family. Requires: there is an arena. */
 void pl_arena_identity(uint64_t *ret_device, uint64_t *ret_inode);
 

@@ -4,6 +4,7 @@
 #include "base/atomic.h"
 #include "port/memory.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -127,12 +128,10 @@ int pl_shared_space(uint64_t *ret_free, uint64_t *ret_total)
     return 0;
 }
 
-int pl_shared_borrow(int pid, int number, uint64_t device, uint64_t inode)
+/* First looked at, then opened: opening what is something else by now could do anything. */
+static int open_if_it_is(const char *path, uint64_t device, uint64_t inode)
 {
-    char path[48];
     struct stat st;
-    snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, number);
-    /* First looked at, then opened: opening what is something else by now could do anything. */
     if (stat(path, &st) < 0)
         return errno == ENOENT ? -EBADF : -errno;
     if ((uint64_t)st.st_dev != device || (uint64_t)st.st_ino != inode)
@@ -146,4 +145,31 @@ int pl_shared_borrow(int pid, int number, uint64_t device, uint64_t inode)
         return -EBADF;
     }
     return fd;
+}
+
+/* Among all that the process has open. */
+static int search(int pid, uint64_t device, uint64_t inode)
+{
+    char path[300];
+    int rc = -EBADF;
+    snprintf(path, sizeof path, "/proc/%d/fd", pid);
+    DIR *folder = opendir(path);
+    if (!folder)
+        return errno == ENOENT ? -EBADF : -errno;
+    for (struct dirent *e; rc == -EBADF && (e = readdir(folder));) {
+        if (e->d_name[0] == '.')
+            continue;
+        snprintf(path, sizeof path, "/proc/%d/fd/%s", pid, e->d_name);
+        rc = open_if_it_is(path, device, inode);
+    }
+    closedir(folder);
+    return rc;
+}
+
+int pl_shared_borrow(int pid, int number, uint64_t device, uint64_t inode)
+{
+    char path[48];
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, number);
+    int rc = open_if_it_is(path, device, inode);
+    return rc == -EBADF ? search(pid, device, inode) : rc;
 }

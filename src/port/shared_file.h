@@ -40,8 +40,8 @@ void pl_shared_unmap(void *address, uint64_t size);
 /* Bytes of the file system. */
 int pl_shared_space(uint64_t *ret_free, uint64_t *ret_total);
 
-/* Opens the file behind descriptor `number` of a process, if it is still the one with this identity.
- * -EACCES: the kernel does not let this process look there. -EBADF: it is no longer open there. */
+/* Opens the file with this identity that a process has open, as descriptor `number` or, if it has been moved, another.
+ * -EACCES: the kernel does not let this process look there. -EBADF: it is not open there. */
 int pl_shared_borrow(int pid, int number, uint64_t device, uint64_t inode);
 
 #endif

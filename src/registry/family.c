@@ -6,7 +6,11 @@
  * every 10 ms, leave a list in the arena, and sleepers copy that. It may be a little old, or half of it new: then a process is
  * watched twice, or not before the next nap. */
 #include "base/atomic.h"
+#include "port/process.h"
 #include "registry/registry.h"
+
+#include <string.h>
+#include <unistd.h>
 
 static bool is_listed(const int32_t *pids, int n, int32_t pid)
 {
@@ -63,4 +67,33 @@ void pl_roster_renew(void)
             pl_roster_add(&roster, slot);
     }
     pl_roster_end(&roster);
+}
+
+/* --- leaving for another family --- */
+
+/* Whether all there ever was in the arena is the calling thread's entry. */
+static bool is_all_mine(void)
+{
+    uint32_t ready = pl_load_acquire(&pl_arena->slots_ready);
+    for (uint32_t i = 1; i < ready; i++)
+        if (pl_slot_at(i) != pl_self.thread && pl_load_acquire(&pl_slot_at(i)->life) != 0)
+            return false;
+    return pl_load_acquire(&pl_arena->chunks_ready) == 0 && !pl_load_acquire(&pl_arena->labels) &&
+           !pl_load_acquire(&pl_arena->lockdep);
+}
+
+bool pl_family_leave(void)
+{
+    if (!pl_load_acquire(&pl_arena))
+        return true;
+    if (pl_self.task || pl_self.parker || pl_self.scope || pl_process_threads(getpid()) != 1 ||
+        !is_all_mine())
+        return false;
+    struct pl_locals *locals = pl_self.locals;
+    if (pl_self.thread)
+        pl_heart_take_back(pl_self.thread);
+    memset(&pl_self, 0, sizeof pl_self);
+    pl_self.locals = locals;
+    pl_arena_abandon();
+    return true;
 }

@@ -71,6 +71,12 @@ void pl_heart_stopped(struct pl_slot *slot)
     pl_futex_wake(pl_heart_word(slot), INT_MAX, true);
 }
 
+void pl_heart_take_back(struct pl_slot *slot)
+{
+    int rc = pthread_mutex_unlock(&slot->heart); /* and the kernel forgets it */
+    pl_invariant(rc == 0, "a thread's heart is its own");
+}
+
 void pl_heart_tell(struct pl_slot *slot)
 {
     /* Without the flag, those about to sleep on the word as they saw it turn back as well. */

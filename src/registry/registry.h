@@ -429,6 +429,15 @@ static inline bool pl_slot_is_alive(struct pl_slot *slot)
            (life == PL_RUNNING && !pl_heart_is_stopped(slot));
 }
 
+/* The heart of the calling thread is no longer to be watched by anyone: only for an entry that nobody knows. */
+void pl_heart_take_back(struct pl_slot *slot);
+
+/* Leaves a family that is nobody's but the calling thread's, so that this program can join another: the arena
+ * is given up. True if that was done, or there was none. False, with nothing changed: the process has other
+ * threads, there are or were other workers, tasks or cancel scopes, or something has been allocated. A lock in private memory
+ * that this thread holds then names a worker that is not of this process, as after a fork. (family.c) */
+bool pl_family_leave(void);
+
 /* --- recovery: recover.c --- */
 
 /* Gives back what a worker has in hand of a condition: its place in the queue, a notification. False:

@@ -90,20 +90,16 @@ static int borrow_arena(const struct pl_record *r)
 static int join_family(const struct pl_record *r)
 {
     struct stat st;
-    if (pl_load_acquire(&pl_arena))
-        return PLAIT_EFAMILY;
     /* What another user says about where to find an arena is not to be believed. */
     if (fstat(r->fd, &st) < 0 || st.st_uid != geteuid())
         return PLAIT_EACCES;
     int fd = borrow_arena(r);
     if (fd < 0)
         return fd;
-    int rc = pl_arena_attach(fd);
-    if (rc < 0) {
+    int rc = pl_family_leave() ? pl_arena_attach(fd) : PLAIT_EFAMILY;
+    if (rc < 0)
         close(fd);
-        return pl_load_acquire(&pl_arena) ? PLAIT_EFAMILY : rc; /* another thread was faster */
-    }
-    return 0;
+    return rc < 0 && pl_load_acquire(&pl_arena) ? PLAIT_EFAMILY : rc; /* another thread was faster */
 }
 
 /* Where the segment lies in the arena, as a process of the family. */

@@ -35,6 +35,16 @@ struct stage {
     char *text;
 };
 
+/* TSan has a thread of its own in every program, so none may leave its family. */
+static bool is_threaded_by_sanitizer(void)
+{
+#ifdef __SANITIZE_THREAD__
+    return true;
+#else
+    return false;
+#endif
+}
+
 typedef void actor(struct stage *s, int i);
 
 static char play[100]; /* the name of the play's segment */
@@ -467,9 +477,71 @@ static int pass_by(void)
     return 0;
 }
 
+/* A program that has nothing yet but what plait_init made may join; it is no stranger after. */
+static int newcomer(bool with_init)
+{
+    plait_shm shm = {0};
+    static plait_rlock mine;
+    int files = t_open_files();
+    if (with_init)
+        CHECK_RC(plait_init(NULL, NULL), 0);
+    CHECK_RC(plait_rlock_acquire(&mine, PLAIT_FOREVER), 0); /* held across: as by a forking parent */
+    CHECK_RC(plait_shm_attach(&shm, "test-nobody's", NULL), PLAIT_ENOENT);
+    CHECK_RC(plait_shm_attach(&shm, play, NULL), 0);
+    CHECK_EQ(t_open_files(), files + 1); /* the arena */
+    plait_worker self = plait_self();
+    CHECK(self.slot > 1 && plait_is_alive(self));
+    CHECK_RC(plait_rlock_release(&mine), PLAIT_EPERM);
+    CHECK_RC(plait_rlock_acquire(&mine, PLAIT_FOREVER), PLAIT_OWNER_DIED);
+    CHECK_RC(plait_rlock_release(&mine), 0);
+    int sum = t_join_one(t_start_one(PLAIT_THREAD, add_ten, plait_shm_address(&shm)));
+    sum += t_join_one(t_start_one(PLAIT_PROCESS, add_ten, plait_shm_address(&shm)));
+    CHECK_EQ(sum, 0);
+    CHECK_RC(plait_shm_detach(&shm), 0);
+    return 0;
+}
+
+static int ask_in_vain(void *unused)
+{
+    plait_shm shm = {0};
+    (void)unused;
+    return plait_shm_attach(&shm, play, NULL);
+}
+
+static int idle(void *unused)
+{
+    (void)unused;
+    return 0;
+}
+
+/* Each of these makes a family that cannot be left. */
+static int settler(int how)
+{
+    plait_shm shm = {0};
+    CHECK_RC(plait_init(NULL, NULL), 0);
+    if (how == 0)
+        CHECK(plait_alloc(1) != NULL);
+    if (how == 1)
+        CHECK_EQ(t_join_one(t_start_one(PLAIT_THREAD, idle, NULL)), 0);
+    if (how == 2)
+        CHECK_EQ(t_join_one(t_start_one(PLAIT_PROCESS, idle, NULL)), 0);
+    if (how == 3)
+        return t_in_pthread(ask_in_vain, NULL) == PLAIT_EFAMILY ? 0 : 1;
+    if (how == 4)
+        return t_join_one(t_start_one(PLAIT_TASK, ask_in_vain, NULL)) == PLAIT_EFAMILY ? 0 : 1;
+    CHECK_RC(plait_shm_attach(&shm, play, NULL), PLAIT_EFAMILY);
+    CHECK(plait_is_alive(plait_self())); /* and nothing has happened to it */
+    CHECK_EQ(t_join_one(t_start_one(PLAIT_PROCESS, idle, NULL)), 0);
+    return 0;
+}
+
 static int scene(int which)
 {
+    if (which >= 20)
+        return settler(which - 20);
     switch (which) {
+    case 10: return newcomer(false);
+    case 11: return newcomer(true);
     case 0: return lodger();
     case 1: return holder(true);
     case 2: return holder(false);
@@ -498,6 +570,25 @@ static int a_program_of_another_family_gets_data_only(void *unused)
     CHECK_RC(plait_shm_unlink(play), 1);
     CHECK_RC(plait_shm_detach(&shm), 0);
     check_dirt(0);
+    return 0;
+}
+
+static int a_family_can_be_left_while_it_is_empty(void *unused)
+{
+    (void)unused;
+    name_the_play("newcomers");
+    plait_shm shm = {0};
+    CHECK_RC(plait_shm_create(&shm, play, sizeof(struct stage), NULL), 0);
+    struct stage *s = plait_shm_address(&shm);
+    if (!is_threaded_by_sanitizer()) {
+        CHECK_EQ(run_scene(10), 0);
+        CHECK_EQ(run_scene(11), 0);
+        CHECK_EQ(s->n, 40);
+    }
+    for (int how = 0; how < 5; how++)
+        CHECK_EQ(run_scene(20 + how), 0);
+    CHECK_RC(plait_shm_unlink(play), 1);
+    CHECK_RC(plait_shm_detach(&shm), 0);
     return 0;
 }
 
@@ -738,6 +829,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(in_unrelated_programs),
         PROGRAM(a_program_of_another_family_gets_data_only),
+        PROGRAM(a_family_can_be_left_while_it_is_empty),
         PROGRAM(a_guest_of_another_family_keeps_it),
         PROGRAM(who_closed_all_descriptors_cannot_be_reached),
         PROGRAM(the_killed_leave_nothing_for_long),
