@@ -66,9 +66,11 @@ typedef struct plait_shm_options {
     int data_only;        /* bytes only: of no family, no primitives inside */
     int exclusive;        /* create: PLAIT_EEXIST if there is one of that name */
     int unlink_with_last; /* create: it goes with the last process that is attached */
-    uint32_t mode;        /* create: permissions as chmod(2); 0: 0600. A family's is its user's alone in any case */
-    uint64_t version;     /* of what lies in it: written by create; another one found is PLAIT_ESEGMENT. 0: any */
-    size_t least;         /* attach: a smaller one is PLAIT_EMSGSIZE */
+    uint32_t
+        mode; /* create: permissions as chmod(2); 0: 0600. A family's is its user's alone in any case */
+    uint64_t
+        version; /* of what lies in it: written by create; another one found is PLAIT_ESEGMENT. 0: any */
+    size_t least; /* attach: a smaller one is PLAIT_EMSGSIZE */
 } plait_shm_options;
 
 /* Makes a segment of `size` zeroed bytes, aligned to 64, and attaches to it as an owner; or attaches to the one

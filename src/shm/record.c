@@ -281,8 +281,8 @@ int pl_record_enter(struct pl_record *r, bool owner)
         i = find_room(r);
         if (i < 0)
             return PLAIT_EUSERS;
-        r->holders[i] = (struct pl_segment_holder){
-            .pid = self.pid, .birth = self.birth, .space = pid_space()};
+        r->holders[i] =
+            (struct pl_segment_holder){.pid = self.pid, .birth = self.birth, .space = pid_space()};
     }
     struct pl_segment_holder *h = &r->holders[i];
     h->number = pl_record_is_ours(r) ? pl_arena_descriptor() : -1;

@@ -65,9 +65,9 @@ struct pl_record {
     struct pl_segment_head head;
     struct pl_segment_holder holders[PLAIT_SHM_HOLDERS_MOST];
     bool alive[PLAIT_SHM_HOLDERS_MOST]; /* the process lives, or nobody here can tell */
-    int n_holding; /* processes that live and are attached */
-    int n_living;  /* or were attached */
-    bool nameless; /* unlinked: it goes with the last holder, too */
+    int n_holding;                      /* processes that live and are attached */
+    int n_living;                       /* or were attached */
+    bool nameless;                      /* unlinked: it goes with the last holder, too */
 };
 
 /* The path of a name. 0, PLAIT_EINVAL, PLAIT_ENAMETOOLONG. */

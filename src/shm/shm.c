@@ -99,7 +99,8 @@ static int join_family(const struct pl_record *r)
     int rc = pl_family_leave() ? pl_arena_attach(fd) : PLAIT_EFAMILY;
     if (rc < 0)
         close(fd);
-    return rc < 0 && pl_load_acquire(&pl_arena) ? PLAIT_EFAMILY : rc; /* another thread was faster */
+    return rc < 0 && pl_load_acquire(&pl_arena) ? PLAIT_EFAMILY
+                                                : rc; /* another thread was faster */
 }
 
 /* Where the segment lies in the arena, as a process of the family. */
@@ -210,12 +211,12 @@ static int fill(const struct wish *w, struct pl_record *r)
 
 static int make(const struct wish *w, const char *path)
 {
-    struct pl_record r = {.head = {.serial = pl_record_new_serial(),
-                                   .size = w->size,
-                                   .version = w->options->version,
-                                   .flags = (w->options->data_only ? PL_SEGMENT_DATA_ONLY : 0) |
-                                            (w->options->unlink_with_last ? PL_SEGMENT_WITH_LAST
-                                                                          : 0)}};
+    struct pl_record r = {
+        .head = {.serial = pl_record_new_serial(),
+                 .size = w->size,
+                 .version = w->options->version,
+                 .flags = (w->options->data_only ? PL_SEGMENT_DATA_ONLY : 0) |
+                          (w->options->unlink_with_last ? PL_SEGMENT_WITH_LAST : 0)}};
     uint64_t bytes = PL_RECORD_SIZE + (w->options->data_only ? w->size : 0);
     int rc = pl_record_make(&r, path, w->options->mode ? w->options->mode : 0600, bytes);
     if (rc == PLAIT_ENOSPC)

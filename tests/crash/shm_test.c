@@ -286,11 +286,13 @@ int main(void)
         mount("none", "/dev/shm", "tmpfs", 0, NULL) < 0)
         return 77;
     const struct CMUnitTest tests[] = {
-        STEPS_TEST(making),         STEPS_TEST(making_with_last), STEPS_TEST(making_data),
-        STEPS_TEST(attaching),      STEPS_TEST(leaving),          STEPS_TEST(unlinking),
-        STEPS_TEST(unlinking_held), STEPS_TEST(unlinking_own),    STEPS_TEST(sweeping),
-        STEPS_TEST(replacing),      STEPS_RANDOM_TEST(at_random), STEPS_STORES_TEST(attaching),
-        STEPS_STORES_TEST(leaving), STEPS_STORES_TEST(unlinking_held),
+        STEPS_TEST(making),           STEPS_TEST(making_with_last),
+        STEPS_TEST(making_data),      STEPS_TEST(attaching),
+        STEPS_TEST(leaving),          STEPS_TEST(unlinking),
+        STEPS_TEST(unlinking_held),   STEPS_TEST(unlinking_own),
+        STEPS_TEST(sweeping),         STEPS_TEST(replacing),
+        STEPS_RANDOM_TEST(at_random), STEPS_STORES_TEST(attaching),
+        STEPS_STORES_TEST(leaving),   STEPS_STORES_TEST(unlinking_held),
     };
     return cmocka_run_group_tests(tests, NULL, print_total);
 }

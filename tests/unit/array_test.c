@@ -102,7 +102,8 @@ static int pass_on(void *arg)
 static void a_slice_is_of_one_moment(void **state)
 {
     (void)state;
-    FOR_EACH_SETTING(s) {
+    FOR_EACH_SETTING(s)
+    {
         struct box *b = t_new(s, sizeof *b);
         struct t_team team;
         t_start(&team, s, 4, pass_on, b);
@@ -148,7 +149,8 @@ static void a_copy_that_waits_can_be_stopped(void **state)
 {
     (void)state;
     plait_array *a = plait_array_new(1, sizeof(int));
-    FOR_EVERY_KIND(kind) {
+    FOR_EVERY_KIND(kind)
+    {
         struct t_waiter *w = plait_alloc(sizeof *w);
         *w = (struct t_waiter){.call = get_first, .object = a, .timeout = plait_seconds(100)};
         CHECK_RC(plait_rlock_acquire(&a->lock, PLAIT_FOREVER), 0);

@@ -398,7 +398,8 @@ static void a_segment_cut_short_is_refused(void **state)
     CHECK_RC(plait_shm_detach(&a), 0);
     CHECK(unlink(path_of(name)) == 0);
 
-    CHECK_RC(plait_shm_create(&a, name, 100, NULL), 0); /* the record alone: the memory is elsewhere */
+    CHECK_RC(plait_shm_create(&a, name, 100, NULL),
+             0); /* the record alone: the memory is elsewhere */
     CHECK(truncate(path_of(name), 0) == 0);
     strcpy(plait_shm_address(&a), "safe");
     CHECK_RC(plait_shm_attach(&b, name, NULL), PLAIT_ESEGMENT);
@@ -434,7 +435,8 @@ static void workers_of_every_kind_attach_by_name(void **state)
     CHECK_RC(plait_shm_create(&shm, name, sizeof(plait_value), NULL), 0);
     plait_value *value = plait_shm_address(&shm);
     int64_t expected = 0, got;
-    FOR_EACH_SETTING(s) {
+    FOR_EACH_SETTING(s)
+    {
         struct t_team team;
         struct visit v = {.name = name};
         t_start(&team, s, 6, come_and_go, &v);
@@ -472,8 +474,7 @@ static void a_forked_child_has_no_hold_of_its_own(void **state)
     for (int data_only = 0; data_only < 2; data_only++) {
         plait_shm shm = {0};
         struct visit v = {name, &shm, data_only};
-        CHECK_RC(plait_shm_create(&shm, name, 10, &(plait_shm_options){.data_only = data_only}),
-                 0);
+        CHECK_RC(plait_shm_create(&shm, name, 10, &(plait_shm_options){.data_only = data_only}), 0);
         CHECK_EQ(t_in_fork(in_a_child, &v), 0);
         CHECK_EQ(*(char *)plait_shm_address(&shm), 'c');
         CHECK_RC(plait_shm_holders(name, NULL, 0), 1);
@@ -556,7 +557,8 @@ static void who_waits_for_a_name_can_be_asked_to_stop(void **state)
     int64_t began = plait_now();
     CHECK_RC(attach_once(name, plait_ms(20)), PLAIT_ECANCELED);
     CHECK(plait_now() - began >= plait_ms(20));
-    FOR_EVERY_KIND(kind) {
+    FOR_EVERY_KIND(kind)
+    {
         struct t_waiter *w = plait_alloc(sizeof *w);
         char *copy = plait_strdup(name);
         *w = (struct t_waiter){.call = attach_once, .object = copy, .timeout = plait_seconds(100)};
@@ -595,10 +597,10 @@ static void all_segments_can_be_listed(void **state)
     snprintf(first, sizeof first, "%s", name_of("list-a"));
     const char *second = name_of("list-b");
     CHECK_RC(plait_shm_create(&a, first, 10, &(plait_shm_options){.version = 7}), 0);
-    CHECK_RC(plait_shm_create(&b, second, 20,
-                              &(plait_shm_options){
-                                  .data_only = 1, .unlink_with_last = 1, .mode = 0640}),
-             0);
+    CHECK_RC(
+        plait_shm_create(&b, second, 20,
+                         &(plait_shm_options){.data_only = 1, .unlink_with_last = 1, .mode = 0640}),
+        0);
     int n = plait_shm_list(all, MOST);
     CHECK(n >= 2 && n <= MOST);
     CHECK(plait_shm_list(NULL, 0) >= 2);

@@ -95,7 +95,8 @@ static int count(void *arg)
 static void no_count_is_lost(void **state)
 {
     (void)state;
-    FOR_EACH_SETTING(s) {
+    FOR_EACH_SETTING(s)
+    {
         struct box *b = t_new(s, sizeof *b);
         struct t_team team;
         int64_t n;
@@ -118,7 +119,8 @@ static int add_once(void *object, int64_t timeout)
 static void every_call_waits_for_the_lock_and_can_be_stopped(void **state)
 {
     (void)state;
-    FOR_EVERY_KIND(kind) {
+    FOR_EVERY_KIND(kind)
+    {
         plait_value *v = plait_alloc(sizeof *v);
         struct t_waiter *w = plait_alloc(sizeof *w);
         *w = (struct t_waiter){.call = add_once, .object = v, .timeout = plait_seconds(100)};
