@@ -2,20 +2,14 @@
  *
  * The invariant: whoever comes next finds the segment whole or none; nobody hangs; and when all is swept there is no file
  * left, and no block of the arena. */
+#include "harness.h"
 #include "steps.h"
 
 #include "arena/chunk.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -280,19 +274,22 @@ static int print_total(void **state)
 
 int main(void)
 {
-    /* A /dev/shm of its own, to count what is left. */
-    if ((unshare(CLONE_NEWNS) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0) ||
-        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-        mount("none", "/dev/shm", "tmpfs", 0, NULL) < 0)
+    if (!t_private_shm()) /* what is left is counted */
         return 77;
     const struct CMUnitTest tests[] = {
-        STEPS_TEST(making),           STEPS_TEST(making_with_last),
-        STEPS_TEST(making_data),      STEPS_TEST(attaching),
-        STEPS_TEST(leaving),          STEPS_TEST(unlinking),
-        STEPS_TEST(unlinking_held),   STEPS_TEST(unlinking_own),
-        STEPS_TEST(sweeping),         STEPS_TEST(replacing),
-        STEPS_RANDOM_TEST(at_random), STEPS_STORES_TEST(attaching),
-        STEPS_STORES_TEST(leaving),   STEPS_STORES_TEST(unlinking_held),
+        STEPS_TEST(making),
+        STEPS_TEST(making_with_last),
+        STEPS_TEST(making_data),
+        STEPS_TEST(attaching),
+        STEPS_TEST(leaving),
+        STEPS_TEST(unlinking),
+        STEPS_TEST(unlinking_held),
+        STEPS_TEST(unlinking_own),
+        STEPS_TEST(sweeping),
+        STEPS_TEST(replacing),
+        STEPS_RANDOM_TEST(at_random),
+        STEPS_STORES_TEST(leaving),
+        STEPS_STORES_TEST(unlinking_held),
     };
     return cmocka_run_group_tests(tests, NULL, print_total);
 }
