@@ -4,8 +4,11 @@
  * The director - the program of the test, which uses no arena - starts them all at once and looks how they end. */
 #include "program.h"
 
+#include "arena/arena.h"
+
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,6 +17,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -501,6 +505,10 @@ static int newcomer(bool with_init)
     CHECK_RC(plait_shm_attach(&shm, "test-nobody's", NULL), PLAIT_ENOENT);
     CHECK_RC(plait_shm_attach(&shm, play, NULL), 0);
     CHECK_EQ(t_open_files(), files + 1); /* the arena */
+    struct robust_list_head *list;
+    size_t size;
+    CHECK(syscall(SYS_get_robust_list, 0, &list, &size) == 0);
+    CHECK(list->list.next->next == &list->list); /* the new heart, and not the old one */
     plait_worker self = plait_self();
     CHECK(self.slot > 1 && plait_is_alive(self));
     CHECK_RC(plait_rlock_release(&mine), PLAIT_EPERM);
@@ -574,6 +582,8 @@ static int scene(int which)
         return guest();
     case 6:
         return come_late();
+    case 7:
+        return come_by_name(NULL);
     default:
         return 1;
     }
@@ -618,6 +628,25 @@ static int a_family_can_be_left_while_it_is_empty(void *unused)
     return 0;
 }
 
+static int who_has_detached_or_moved_its_descriptor_shows_the_way(void *unused)
+{
+    (void)unused;
+    name_the_play("way");
+    plait_shm shm = {0};
+    CHECK_RC(plait_shm_create(&shm, play, sizeof(struct stage), NULL), 0);
+    struct stage *s = plait_shm_address(&shm);
+    CHECK_EQ(run_scene(7), 0);
+    CHECK_RC(plait_shm_detach(&shm), 0);
+    CHECK_RC(plait_shm_holders(play, NULL, 0), 0);
+    CHECK_EQ(run_scene(7), 0);
+    CHECK_RC(pl_arena_lift_descriptor(200), 0);
+    CHECK_EQ(run_scene(7), 0);
+    CHECK_EQ(s->n, 30);
+    CHECK_RC(plait_shm_unlink(play), 0);
+    check_dirt(0);
+    return 0;
+}
+
 static uint64_t blocks(void)
 {
     plait_arena_statistics s;
@@ -629,7 +658,8 @@ static int a_guest_of_another_family_keeps_it(void *unused)
 {
     (void)unused;
     name_the_play("guest");
-    plait_shm shm = {0};
+    plait_shm shm = {0}, first = {0};
+    CHECK_RC(plait_shm_create(&first, NULL, 100, &(plait_shm_options){.unlink_with_last = 1}), 0);
     uint64_t before = blocks();
     CHECK_RC(plait_shm_create(&shm, play, 100, &(plait_shm_options){.unlink_with_last = 1}), 0);
     char *text = plait_shm_address(&shm);
@@ -643,6 +673,7 @@ static int a_guest_of_another_family_keeps_it(void *unused)
     CHECK_EQ(blocks(), before + 1); /* only the family can give it back: whoever of it looks next */
     check_swept(1);
     CHECK_EQ(blocks(), before);
+    CHECK_RC(plait_shm_detach(&first), 0);
     check_dirt(0);
     return 0;
 }
@@ -856,6 +887,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(in_unrelated_programs),
         PROGRAM(a_program_of_another_family_gets_data_only),
         PROGRAM(a_family_can_be_left_while_it_is_empty),
+        PROGRAM(who_has_detached_or_moved_its_descriptor_shows_the_way),
         PROGRAM(a_guest_of_another_family_keeps_it),
         PROGRAM(who_closed_all_descriptors_cannot_be_reached),
         PROGRAM(the_killed_leave_nothing_for_long),

@@ -2,6 +2,7 @@
 #include "harness.h"
 
 #include "arena/alloc.h"
+#include "shm/record.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -453,8 +454,9 @@ static void workers_of_every_kind_attach_by_name(void **state)
 static int in_a_child(void *arg)
 {
     struct visit *v = arg;
-    plait_shm own = {0};
+    plait_shm own = {0}, copy = *v->parents;
     plait_shm_holder holders[3];
+    copy.mapping_ = NULL; /* not to be unmapped twice */
     *(char *)plait_shm_address(v->parents) = 'c';
     CHECK_RC(plait_shm_detach(v->parents), 0);
     CHECK_RC(plait_shm_detach(v->parents), PLAIT_EPERM);
@@ -464,6 +466,8 @@ static int in_a_child(void *arg)
     CHECK_EQ(*(char *)plait_shm_address(&own), 'c');
     CHECK_RC(plait_shm_holders(v->name, holders, 3), 2);
     CHECK_RC(plait_shm_holders(v->name, holders, 1), 2);
+    CHECK_RC(plait_shm_detach(&copy), 0); /* its own hold is another one */
+    CHECK_RC(plait_shm_holders(v->name, holders, 3), 2);
     return 0; /* without detaching */
 }
 
@@ -481,6 +485,39 @@ static void a_forked_child_has_no_hold_of_its_own(void **state)
         CHECK_RC(plait_shm_unlink(name), 1);
         CHECK_RC(plait_shm_detach(&shm), 0);
     }
+}
+
+/* Writes a process into a segment's record. */
+static void forge(const char *name, int place, struct pl_segment_holder h)
+{
+    int fd = open(path_of(name), O_RDWR | O_CLOEXEC);
+    off_t at = (off_t)(sizeof(struct pl_segment_head) + (size_t)place * sizeof h);
+    CHECK(fd >= 0 && pwrite(fd, &h, sizeof h, at) == sizeof h);
+    close(fd);
+}
+
+static void a_pid_given_again_deceives_nobody(void **state)
+{
+    (void)state;
+    const char *name = name_of("pids");
+    plait_shm shm = {0};
+    plait_shm_options o = {.data_only = 1, .unlink_with_last = 1};
+    struct stat st;
+    plait_shm_holder who[3];
+    CHECK(stat("/proc/self/ns/pid", &st) == 0);
+    CHECK_RC(plait_shm_create(&shm, name, 10, &o), 0);
+    struct pl_segment_holder past = {
+        .pid = getpid(), .birth = 1, .space = (uint64_t)st.st_ino, .borrows = 1, .number = -1};
+    forge(name, 1, past);
+    past.pid = getppid();
+    forge(name, 2, past);
+    CHECK_RC(plait_shm_holders(name, who, 3), 1);
+    past.space++; /* another pid namespace: whether it lives cannot be told from here */
+    forge(name, 3, past);
+    CHECK_RC(plait_shm_holders(name, who, 3), 2);
+    CHECK_RC(plait_shm_detach(&shm), 0);
+    CHECK(is_there(name));
+    CHECK(unlink(path_of(name)) == 0);
 }
 
 static int fork_often(void *arg)
@@ -648,6 +685,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_segment_cut_short_is_refused),
         cmocka_unit_test(workers_of_every_kind_attach_by_name),
         cmocka_unit_test(a_forked_child_has_no_hold_of_its_own),
+        cmocka_unit_test(a_pid_given_again_deceives_nobody),
         cmocka_unit_test(a_fork_beside_such_a_call_hangs_nobody),
         cmocka_unit_test(who_waits_for_a_name_can_be_asked_to_stop),
         cmocka_unit_test(all_segments_can_be_listed),
