@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -252,7 +253,7 @@ static void each_has_workers_of_its_own(struct stage *s, int i)
 static void the_chain_goes_on(struct stage *s, int i)
 {
     if (i == 0)
-        die();
+        t_sleep_for_ever(); /* killed when the second is there */
     if (i == 1)
         CHECK_RC(plait_event_wait(&s->event, PLAIT_FOREVER), 0);
     if (i == 2) {
@@ -354,12 +355,25 @@ static pid_t start_and_hear(const char *role, int which, int i)
     return pid;
 }
 
+/* Each by way of the one before, of which the first is killed when the second is there. */
+static void start_one_by_one(int which, pid_t *pids)
+{
+    for (int i = 0; i < plays[which].actors; i++) {
+        pids[i] = start_and_hear("--act", which, i);
+        if (i == 1)
+            kill(pids[0], SIGKILL);
+        while (i == 1 && !has_ended(pids[0]))
+            t_sleep(plait_ms(1));
+    }
+}
+
 static int the_play(int which)
 {
     pid_t pids[ACTORS_MOST];
-    for (int i = 0; i < plays[which].actors; i++)
-        pids[i] = plays[which].one_by_one ? start_and_hear("--act", which, i)
-                                          : start("--act", which, i, -1);
+    if (plays[which].one_by_one)
+        start_one_by_one(which, pids);
+    for (int i = 0; i < plays[which].actors && !plays[which].one_by_one; i++)
+        pids[i] = start("--act", which, i, -1);
     for (int i = 0; i < plays[which].actors; i++)
         CHECK_EQ(t_reap(pids[i]), i == plays[which].killed ? 1000 + SIGKILL : 0);
     if (plays[which].killed >= 0) /* it may not have been gone wholly when the last one detached */
@@ -538,6 +552,13 @@ static int idle(void *unused)
     return 0;
 }
 
+static void *sit(void *unused)
+{
+    for (;;)
+        pause();
+    return unused;
+}
+
 /* Each of these makes a family that cannot be left. */
 static int settler(int how)
 {
@@ -553,6 +574,9 @@ static int settler(int how)
         return t_in_pthread(ask_in_vain, NULL) == PLAIT_EFAMILY ? 0 : 1;
     if (how == 4)
         return t_join_one(t_start_one(PLAIT_TASK, ask_in_vain, NULL)) == PLAIT_EFAMILY ? 0 : 1;
+    pthread_t thread;
+    if (how == 5)
+        CHECK(pthread_create(&thread, NULL, sit, NULL) == 0);
     CHECK_RC(plait_shm_attach(&shm, play, NULL), PLAIT_EFAMILY);
     CHECK(plait_is_alive(plait_self())); /* and nothing has happened to it */
     CHECK_EQ(t_join_one(t_start_one(PLAIT_PROCESS, idle, NULL)), 0);
@@ -621,7 +645,7 @@ static int a_family_can_be_left_while_it_is_empty(void *unused)
         CHECK_EQ(run_scene(11), 0);
         CHECK_EQ(s->n, 2 * 50);
     }
-    for (int how = 0; how < 5; how++)
+    for (int how = 0; how < 6; how++)
         CHECK_EQ(run_scene(20 + how), 0);
     CHECK_RC(plait_shm_unlink(play), 1);
     CHECK_RC(plait_shm_detach(&shm), 0);

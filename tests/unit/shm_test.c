@@ -476,13 +476,15 @@ static void a_forked_child_has_no_hold_of_its_own(void **state)
     (void)state;
     const char *name = name_of("forked");
     for (int data_only = 0; data_only < 2; data_only++) {
-        plait_shm shm = {0};
-        struct visit v = {name, &shm, data_only};
+        plait_shm shm = {0}, second = {0};
+        struct visit v = {name, &second, data_only};
         CHECK_RC(plait_shm_create(&shm, name, 10, &(plait_shm_options){.data_only = data_only}), 0);
+        CHECK_RC(plait_shm_attach(&second, name, &(plait_shm_options){.data_only = data_only}), 0);
         CHECK_EQ(t_in_fork(in_a_child, &v), 0);
         CHECK_EQ(*(char *)plait_shm_address(&shm), 'c');
         CHECK_RC(plait_shm_holders(name, NULL, 0), 1);
         CHECK_RC(plait_shm_unlink(name), 1);
+        CHECK_RC(plait_shm_detach(&second), 0);
         CHECK_RC(plait_shm_detach(&shm), 0);
     }
 }
