@@ -167,6 +167,7 @@ static void a_waiter_dies_in_the_barrier(struct stage *s, int i)
         CHECK_RC(plait_barrier_wait(&s->barrier, plait_seconds(20)), PLAIT_EBROKEN);
     } else {
         UNTIL_WAITS(s->who[1], 0);
+        CHECK(plait_pid(s->who[0]) > 1);
         CHECK(kill(plait_pid(s->who[0]), SIGKILL) == 0);
         UNTIL(plait_barrier_broken(&s->barrier));
     }
@@ -339,6 +340,7 @@ static pid_t start(const char *role, int which, int i, int out)
         execl("/proc/self/exe", "shm_test", role, play, a, b, (char *)NULL);
         _exit(126);
     }
+    CHECK(pid > 0); /* it will be killed by this number */
     return pid;
 }
 

@@ -569,6 +569,7 @@ static pid_t hold_lock(const char *name)
         for (;;)
             pause();
     }
+    CHECK(pid > 0);
     char byte = 0;
     CHECK(read(told[0], &byte, 1) == 1 && byte == 1);
     close(told[0]);
