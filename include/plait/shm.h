@@ -96,8 +96,10 @@ PLAIT_API int plait_shm_create(plait_shm *shm, const char *name, size_t size,
 /* Attaches to a segment as a borrower; without .data_only joins its family, if this program has none yet.
  * Returns: 0, or PLAIT_ENOENT (none of that name, or only one that died with its family and is now removed),
  *   PLAIT_EFAMILY (it is of another family than this program, or a data-only one and .data_only was not said),
- *   PLAIT_EBADF (no process of the family that is attached, or was, has its arena's descriptor open still, so there
- *   is no way to it), PLAIT_EMSGSIZE (smaller than .least), else as plait_shm_create.
+ *   PLAIT_EACCES (also if the kernel does not let this program look into those of the family: another user's, or
+ *   with more capabilities, or made undumpable), PLAIT_EBADF (no process of the family that is attached, or was, has
+ *   its arena's descriptor open still, so there is no way to it), PLAIT_EMSGSIZE (smaller than .least), else as
+ *   plait_shm_create.
  * Requires, blocks, who: as plait_shm_create. Python: SharedMemory(name). */
 PLAIT_API int plait_shm_attach(plait_shm *shm, const char *name, const plait_shm_options *options);
 

@@ -10,14 +10,17 @@
 #include <pthread.h>
 #include <signal.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 /* --- saying what is wrong --- */
@@ -866,17 +869,32 @@ static bool write_file(const char *path, const char *text)
 }
 
 /* Who is not root may be so in a namespace of users that has but himself. */
-static bool may_mount(void)
+static bool become_root_of_few(void)
 {
-    char map[40];
-    if (unshare(CLONE_NEWNS) == 0)
-        return true;
-    snprintf(map, sizeof map, "%u %u 1", (unsigned)geteuid(), (unsigned)geteuid());
-    return unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 && write_file("/proc/self/uid_map", map);
+    char users[40], groups[40];
+    snprintf(users, sizeof users, "%u %u 1", (unsigned)geteuid(), (unsigned)geteuid());
+    snprintf(groups, sizeof groups, "%u %u 1", (unsigned)getegid(), (unsigned)getegid());
+    return unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 && write_file("/proc/self/uid_map", users) &&
+           write_file("/proc/self/setgroups", "deny") && write_file("/proc/self/gid_map", groups);
+}
+
+/* Into what may not be looked at by processes of the same user with fewer capabilities. */
+static void be_nobody_special(void)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[2] = {{0}};
+    syscall(SYS_capset, &head, none);
+    prctl(PR_SET_DUMPABLE, 1);
 }
 
 bool t_private_shm(void)
 {
-    return may_mount() && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
-           mount("none", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, NULL) == 0;
+    bool is_root = unshare(CLONE_NEWNS) == 0;
+    if (!is_root && !become_root_of_few())
+        return false;
+    bool mounted = mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+                   mount("none", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, NULL) == 0;
+    if (!is_root)
+        be_nobody_special();
+    return mounted;
 }
