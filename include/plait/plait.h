@@ -35,9 +35,8 @@
 #include <plait/rwlock.h>
 #include <plait/scope.h>
 #include <plait/semaphore.h>
-#include <plait/signal.h>
-#include <plait/start_method.h>
 #include <plait/shm.h>
+#include <plait/signal.h>
 #include <plait/start_method.h>
 #include <plait/stream.h>
 #include <plait/supervisor.h>
