@@ -72,6 +72,8 @@ enum plait_code {
     PLAIT_ENOSTATUS = -4013,  /* a program has ended, and somebody else took its status */
     PLAIT_ESTATUS = -4014,    /* a program has ended with a status other than 0 (.check) */
     PLAIT_EINIT = -4015,      /* main does not begin with plait_init(&argc, &argv) */
+    PLAIT_EFAMILY = -4016,    /* this program belongs to another family, or the memory to none */
+    PLAIT_ESEGMENT = -4017,   /* the file of that name is no segment, or one of another version */
     PLAIT_EINTENSITY = -4018, /* a supervisor's children ended too often in too short a time */
     PLAIT_EMODULE = -4022,    /* the function's module is not the same in the new process */
     PLAIT_EPRELOAD = -4023,   /* the hook of plait_zygote_preload has started threads */
