@@ -36,7 +36,6 @@ static int begin_program(void *unused)
 {
     (void)unused;
     setpgid(0, 0);
-    signal(SIGINT, SIG_DFL); /* whoever runs the tests may ignore it */
     exit(to_run(NULL));
 }
 
@@ -44,6 +43,7 @@ static pid_t begin(plait_function *fn)
 {
     board = board_new(sizeof *board);
     to_run = fn;
+    signal(SIGINT, SIG_DFL); /* whoever runs the tests may ignore it */
     adopt_orphans();
     pid_t pid = t_fork(begin_program, NULL);
     setpgid(pid, pid); /* whoever is first */
