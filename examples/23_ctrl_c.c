@@ -88,6 +88,7 @@ static int press_keys(void)
     pid_t job = fork();
     if (job == 0) {
         setpgid(0, 0);
+        signal(SIGINT, SIG_DFL); /* it is ignored in what a script runs with &, and then stays so */
         dup2(lines[1], 1);
         close(lines[0]);
         close(lines[1]);

@@ -43,6 +43,7 @@ static pid_t begin(plait_function *fn)
 {
     board = board_new(sizeof *board);
     to_run = fn;
+    signal(SIGINT, SIG_DFL); /* whoever runs the tests may ignore it */
     adopt_orphans();
     pid_t pid = t_fork(begin_program, NULL);
     setpgid(pid, pid); /* whoever is first */
@@ -157,8 +158,10 @@ static int a_terminal_sends_it_to_all(void *unused)
     board = board_new(sizeof *board);
     adopt_orphans();
     pid_t pid = forkpty(&terminal, NULL, NULL, NULL);
-    if (pid == 0)
+    if (pid == 0) {
+        signal(SIGINT, SIG_DFL);
         exit(main_of_tree(NULL));
+    }
     CHECK(pid > 0);
     UNTIL(SEEN(board->ready) == TREE);
     CHECK_EQ(write(terminal, "\x03", 1), 1);
