@@ -598,6 +598,29 @@ WORKS_WITHOUT(all_work_without_the_place_of_the_thread_id, IS(SYS_prctl, 0, PR_G
 WORKS_WITHOUT(all_work_without_names, IS(SYS_prctl, 0, PR_SET_NAME))
 WORKS_WITHOUT(all_work_without_ties_to_threads, IS(SYS_prctl, 0, PR_SET_PDEATHSIG))
 
+static int count_files(void *unused)
+{
+    (void)unused;
+    return t_open_files();
+}
+
+/* What is not meant for a clean process is closed one by one then. */
+static int without_close_range_descriptors_are_closed_all_the_same(void *unused)
+{
+    (void)unused;
+    if (!refuse(ANY(SYS_close_range), ENOSYS))
+        return PROGRAM_SKIPPED;
+    for (int i = 0; i < 20; i++)
+        CHECK(dup(2) >= 0); /* not close-on-exec */
+    FOR_EACH_CLEAN_METHOD(method)
+    {
+        int files = t_join_one(start_by(method, count_files, NULL));
+        CHECK(files > 2 && files < 14);
+    }
+    CHECK_RC(plait_zygote_stop(), 0);
+    return 0;
+}
+
 /* One that is told. */
 static int is_told(const struct refusal *refused, int error, int fork, int zygote, int spawn)
 {
@@ -809,6 +832,7 @@ int main(int argc, char **argv)
         PROGRAM(all_work_without_pidfd_open),
         PROGRAM(all_work_without_pidfd_send_signal),
         PROGRAM(all_work_without_close_range),
+        PROGRAM(without_close_range_descriptors_are_closed_all_the_same),
         PROGRAM(all_work_without_get_robust_list),
         PROGRAM(all_work_without_set_robust_list),
         PROGRAM(all_work_without_the_place_of_the_thread_id),
