@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -665,6 +666,29 @@ static int without_siblings_and_adoption_it_is_enotsup(void *unused)
     return 0;
 }
 
+/* The new process cannot map the arena: a zygote says so as it begins, a spawned process when it has been started. */
+static int without_shared_mappings_it_is_earena_or_125(void *unused)
+{
+    (void)unused;
+    if (t_is_sanitized()) /* they share memory themselves */
+        return PROGRAM_SKIPPED;
+    begin_with_all();
+    struct leftovers before = count_leftovers();
+    if (!refuse(WITH(SYS_mmap, 3, MAP_SHARED), EPERM))
+        return PROGRAM_SKIPPED;
+    expect(PLAIT_FORK, 0);
+    expect(PLAIT_ZYGOTE, PLAIT_EARENA);
+    for (int i = 0; i < 3; i++) {
+        plait_blame end;
+        plait_worker w = start_by(PLAIT_SPAWN, count_files, NULL);
+        CHECK_RC(plait_join(w, &end, plait_seconds(T_PATIENCE_S)), PLAIT_DIED);
+        CHECK_EQ(end.status, 125);
+        CHECK_EQ(end.signal, 0);
+    }
+    expect_same(&before);
+    return 0;
+}
+
 static int without_memory_files_there_is_no_arena_or_another_one(void *unused)
 {
     (void)unused;
@@ -847,6 +871,7 @@ int main(int argc, char **argv)
         PROGRAM(a_full_table_of_the_systems_files_is_emfile),
         PROGRAM(without_memory_for_a_socket_it_is_enomem),
         PROGRAM(without_siblings_and_adoption_it_is_enotsup),
+        PROGRAM(without_shared_mappings_it_is_earena_or_125),
         PROGRAM(without_memory_files_there_is_no_arena_or_another_one),
         PROGRAM(once_made_the_arena_needs_no_memory_files),
         PROGRAM(with_sigchld_ignored_values_are_known_and_signals_are_not),
