@@ -119,16 +119,17 @@ PLAIT_API int plait_init(int *argc, char ***argv);
  * Requires: ret, fn; kind and options as above; for arg see the top of this page.
  * Returns: 0 with *ret set; *ret is untouched on failure and nothing is left behind:
  *   PLAIT_EINVAL (NULL, unknown kind, arg_size without arg), PLAIT_EPRIVATE (private arg for a
- *   process), PLAIT_EAGAIN (limit on threads or processes),
+ *   process), PLAIT_EAGAIN (limit on threads or processes; a system call that is needed is refused by a filter),
  *   PLAIT_ENOMEM, PLAIT_EMFILE, PLAIT_EWORKERS, PLAIT_EARENA, PLAIT_ECLOSED (a process, while the
  *   program is exiting); of processes made by zygote or spawn: PLAIT_EINIT (main does not begin with plait_init, also found out by
  *   the zygote that does not come to it within 10 s), PLAIT_EMODULE (fn is code made at run time), PLAIT_EBADF (one of .fds, or the
  *   program has closed plait's descriptors), PLAIT_EINVAL (one of .fds twice), PLAIT_EOVERFLOW (more than 196), PLAIT_ENOTSUP (spawn or
- *   zygote asked for by a program that its file gives privileges, or without /proc), PLAIT_EPRELOAD or what the preload hook
+ *   zygote asked for by a program that its file gives privileges, or without /proc), PLAIT_EACCES and PLAIT_EPERM (the program's
+ *   file may no longer be executed; one that was deleted or replaced may), PLAIT_EPRELOAD or what the preload hook
  *   returned, PLAIT_EARENA; with .process what of it cannot be had (process.h): PLAIT_ENOENT, PLAIT_EPERM, PLAIT_EACCES and other errno
  *   values; of tasks: PLAIT_EOVERFLOW (.delay), PLAIT_ESTALE (the thread of .loop has no loop).
  *   If the function's library is not to be had in the new process, the worker ends at once with the status PLAIT_EMODULE; if
- *   the arena's addresses are taken there, with the exit code 125.
+ *   there is no room for the arena at its addresses there (RLIMIT_AS, too), with the exit code 125.
  * Blocks: no; the first zygote of a process takes some milliseconds. Who: threads, processes and tasks; not signal handlers; after fork, yes.
  * Ownership: the worker is joinable until joined or detached.
  * Python: Thread(target=fn, args=(arg,)).start(), Process(...).start(). */
@@ -144,7 +145,7 @@ PLAIT_API int plait_start(plait_worker *ret, int kind, plait_function *fn, void 
  *   PLAIT_EPRIVATE (that process has not made it known), PLAIT_ENOTSUP (it has).
  * Blocks: yes, cancellable. Who: any thread or process of the family, the parent or not (of a
  *   process killed while its parent is busy, a stranger may not learn the signal: status is then
- *   -1, signal 0). Python: Thread.join, Process.join and .exitcode. */
+ *   -1, signal 0; as for everybody if SIGCHLD is ignored, has SA_NOCLDWAIT, or the program waits for any child). Python: Thread.join, Process.join and .exitcode. */
 PLAIT_API int plait_join(plait_worker worker, plait_blame *ret, int64_t timeout);
 
 /* Lets go of a worker: nobody will join it, its end frees its entry.

@@ -37,10 +37,19 @@ static int32_t *tid_place;
 static void *robust_list;
 static size_t robust_size;
 
+/* A filter of system calls may refuse it. Asked with flags that exclude each other, which the kernel itself
+ * answers EINVAL before it makes anything. */
+static bool may_make_siblings(void)
+{
+    return syscall(SYS_clone, CLONE_PARENT | CLONE_SIGHAND | SIGCHLD, NULL, NULL, NULL, NULL) < 0 &&
+           errno == EINVAL;
+}
+
 bool pl_clone_prepare(void)
 {
     int saved = errno;
-    bool known = IS_ALONE && prctl(PR_GET_TID_ADDRESS, &tid_place, 0, 0, 0) == 0 && tid_place &&
+    bool known = IS_ALONE && may_make_siblings() &&
+                 prctl(PR_GET_TID_ADDRESS, &tid_place, 0, 0, 0) == 0 && tid_place &&
                  *tid_place == (int32_t)getpid() &&
                  syscall(SYS_get_robust_list, 0, &robust_list, &robust_size) == 0;
     errno = saved;

@@ -205,7 +205,7 @@ static int make(void)
         return rc;
     int heard = hear(&hello);
     if (heard == 0 && hello.rc == PL_ZYGOTE_FORKS_TWICE) /* its orphans are to come here */
-        return prctl(PR_SET_CHILD_SUBREAPER, 1) == 0 ? 0 : PLAIT_ENOTSUP;
+        hello.rc = prctl(PR_SET_CHILD_SUBREAPER, 1) == 0 ? 0 : PLAIT_ENOTSUP;
     if (heard == 0 && hello.rc == 0)
         return 0;
     bury();
@@ -230,7 +230,7 @@ struct letter {
     struct pl_zygote_request request;
     int fds[PL_ZYGOTE_FDS];
     int n_fds;
-    int directory; /* -1: cannot be opened */
+    int directory; /* -1: this user may not open it */
     int report;    /* -1: no setup */
 };
 
@@ -259,6 +259,19 @@ static int enclose_given(struct letter *letter, const plait_options *o)
     return 0;
 }
 
+/* A directory that cannot be had for want of a descriptor is an error: the process would begin in the zygote's. */
+static int enclose_directory(struct letter *letter)
+{
+    letter->directory = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (letter->directory >= 0)
+        letter->directory = pl_descriptor_above_streams(letter->directory);
+    if (letter->directory >= 0)
+        enclose(letter, letter->directory, PL_ZYGOTE_HAS_CWD);
+    else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
+        return errno == ENOMEM ? PLAIT_ENOMEM : PLAIT_EMFILE;
+    return 0;
+}
+
 static int write_letter(struct letter *letter, const struct pl_birth *birth)
 {
     letter->request = (struct pl_zygote_request){
@@ -269,11 +282,9 @@ static int write_letter(struct letter *letter, const struct pl_birth *birth)
     letter->n_fds = 0;
     for (int stream = 0; stream <= STDERR_FILENO; stream++)
         enclose(letter, stream, 1u << stream);
-    letter->directory = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (letter->directory >= 0)
-        letter->directory = pl_descriptor_above_streams(letter->directory);
-    if (letter->directory >= 0)
-        enclose(letter, letter->directory, PL_ZYGOTE_HAS_CWD);
+    int rc = enclose_directory(letter);
+    if (rc < 0)
+        return rc;
     if (letter->report >= 0)
         enclose(letter, letter->report, PL_ZYGOTE_HAS_REPORT);
     return enclose_given(letter, birth->options);
