@@ -49,6 +49,7 @@ typedef struct plait_pool_options {
                                     negative, the worker ends and is not replaced */
     void *initializer_arg;       /* as plait_start's arg: in the arena, for processes */
     size_t stack_size;           /* bytes; 0: default. Threads only */
+    int start_method;            /* enum plait_start_method, of its processes; see start_method.h */
 } plait_pool_options;
 
 /* What went wrong with the first item (lowest index) that failed. */

@@ -15,7 +15,7 @@ static int check_options(int kind, int workers, const plait_pool_options *o)
     if (kind == PLAIT_TASK)
         return PLAIT_ENOTSUP;
     if ((kind != PLAIT_THREAD && kind != PLAIT_PROCESS) || workers < 0 || workers > PL_POOL_MOST ||
-        o->retries < 0)
+        o->retries < 0 || o->start_method < PLAIT_START_DEFAULT || o->start_method > PLAIT_SPAWN)
         return PLAIT_EINVAL;
     if (kind == PLAIT_PROCESS && o->initializer_arg && !pl_arena_holds(o->initializer_arg))
         return PLAIT_EPRIVATE;
@@ -35,7 +35,9 @@ static struct plait_pool *make(int kind, int workers, const plait_pool_options *
     pool->n_seats = (uint32_t)workers;
     pool->owner = getpid();
     pool->retries = (uint32_t)o->retries;
-    pool->start_method = kind == PLAIT_PROCESS ? plait_get_start_method() : PLAIT_START_DEFAULT;
+    pool->start_method = kind != PLAIT_PROCESS                    ? PLAIT_START_DEFAULT
+                         : o->start_method != PLAIT_START_DEFAULT ? o->start_method
+                                                                  : plait_get_start_method();
     pl_function_set(&pool->initializer, o->initializer, pl_pool_needs_names(pool));
     pool->initializer_arg = o->initializer_arg;
     pool->stack_size = o->stack_size;

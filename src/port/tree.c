@@ -489,6 +489,8 @@ struct pl_tree *pl_tree_begin(void)
 
 void pl_tree_end(struct pl_tree *tree)
 {
+    if (!tree)
+        return;
     free(tree->known.at);
     free(tree->strangers.at);
     free(tree);
@@ -556,6 +558,8 @@ static int add(struct pl_tree *tree, int pid, uint64_t birth, bool adopts)
 int pl_tree_add(struct pl_tree *tree, int pid, uint64_t birth, bool adopts)
 {
     int saved = errno;
+    if (pid <= 1) /* below the first of all there is everybody */
+        return -EPERM;
     int rc = add(tree, pid, birth, adopts);
     errno = saved;
     switch (rc) {

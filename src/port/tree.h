@@ -13,7 +13,7 @@ void pl_tree_end(struct pl_tree *tree);
 
 /* Adds a process and all below it; stops it (SIGSTOP). `adopts`: it is a subreaper and has been since before it had
  * grandchildren, so that even those whose parents ended are below it, and no runaway escapes. One that is in the tree already is left as it is. 0; -ESRCH: it has
- * ended, or the pid is another's by now (`birth` as of pl_process_birth; 0: not known, the pid has to do); -EPERM;
+ * ended, or the pid is another's by now (`birth` as of pl_process_birth; 0: not known, the pid has to do); -EPERM, also for the first process of all;
  * -EDEADLK: the caller is in that tree; -ENOSYS: no pidfds, or no /proc that shows our pids; -EMFILE, -ENOMEM. On
  * failure nothing has been done to it. */
 int pl_tree_add(struct pl_tree *tree, int pid, uint64_t birth, bool adopts);

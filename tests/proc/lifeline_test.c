@@ -18,7 +18,8 @@ enum { MOST = 32 };
 
 /* What a family tells the program that watches it from outside. */
 struct board {
-    int n; /* workers that have come */
+    int places; /* given out on the board */
+    int n;      /* workers that have come and written down who they are */
     pid_t pids[MOST];
     int ready; /* the family stands */
     int go;    /* a signal to it */
@@ -46,11 +47,17 @@ static int return_one(void *unused)
     return 1;
 }
 
+static void come(struct board *b)
+{
+    b->pids[COUNT(b->places) - 1] = getpid();
+    COUNT(b->n);
+}
+
 /* A worker that stays until it is killed. */
 static int stay(void *board)
 {
     struct board *b = board;
-    b->pids[COUNT(b->n) - 1] = getpid();
+    come(b);
     return stand_still(NULL);
 }
 
@@ -147,7 +154,7 @@ static int children_die_with_a_parent_that_leaves_by_underscore_exit(void *unuse
 static int beget(void *board)
 {
     struct board *b = board;
-    b->pids[COUNT(b->n) - 1] = getpid();
+    come(b);
     if (ADD(b->generations, -1) > 0)
         t_start_one(PLAIT_PROCESS, beget, b);
     return stand_still(NULL);
@@ -505,7 +512,7 @@ static int use_pipe(void *work)
 {
     struct pipe_work *w = work;
     struct board *b = w->board;
-    b->pids[COUNT(b->n) - 1] = getpid();
+    come(b);
     CHECK_EQ(write(w->ends[1], "from the child", 14), 14);
     UNTIL(SEEN(b->go));
     return 6;

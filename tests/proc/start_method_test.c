@@ -538,10 +538,12 @@ static int a_pool_of_clean_processes_maps(void *unused)
     (void)unused;
     int in[100], out[100];
     plait_pool *pool;
+    plait_pool_options wrong = {.start_method = 4};
+    CHECK_RC(plait_pool_open(&pool, PLAIT_PROCESS, 3, &wrong), PLAIT_EINVAL);
     FOR_EACH_METHOD(m)
     {
-        CHECK_RC(plait_set_start_method(m), 0);
-        CHECK_RC(plait_pool_open(&pool, PLAIT_PROCESS, 3, NULL), 0);
+        plait_pool_options o = {.start_method = m};
+        CHECK_RC(plait_pool_open(&pool, PLAIT_PROCESS, 3, &o), 0);
         for (int i = 0; i < 100; i++)
             in[i] = i;
         CHECK_RC(plait_map(pool, square, in, out, 100, PLAIT_FOREVER), 0);
