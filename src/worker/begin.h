@@ -41,7 +41,10 @@ int pl_fork_start(const struct pl_birth *birth);
 int pl_spawn_start(const struct pl_birth *birth);
 int pl_zygote_start(const struct pl_birth *birth);
 
-/* --- the child: process.c --- */
+/* --- both sides: process.c --- */
+
+/* The starter, at the end: notes which process it is. */
+void pl_birth_done(const struct pl_birth *birth, int32_t pid);
 
 /* Runs the worker of an entry as this process, and ends it. All that ties the process to its parent is done. */
 _Noreturn void pl_process_main(struct pl_slot *slot, uint64_t meant);
@@ -75,7 +78,8 @@ struct pl_role {
     int socket;                    /* zygote: requests */
     uint32_t slot;                 /* spawned: index of its entry */
     uint64_t meant;                /* and its life */
-    bool fork_twice;               /* zygote: as if it could not make siblings; for tests */
+    bool holds_interrupt; /* spawned: SIGINT is blocked until it has left Ctrl-C to the first */
+    bool fork_twice;      /* zygote: as if it could not make siblings; for tests */
 };
 
 /* plait_init but for its last step, which makes the arena: for tests, whose programs are families of their own. */
@@ -94,7 +98,8 @@ int pl_reexec(const struct pl_role *role, struct pl_child_setup *setup, const in
 /* The role that this process was given; taken out of the environment. False: what stands there makes no sense. */
 bool pl_role_take(struct pl_role *ret);
 
-/* Whether the program may be executed anew at all: its file gives it no privileges that it may have dropped. */
+/* Whether the program may be executed anew at all: its file gives it no privileges that it may have dropped, and it acts as
+ * the user that it is. */
 bool pl_may_reexec(void);
 
 /* --- in an executed process; they do not return --- */
@@ -106,5 +111,6 @@ _Noreturn void pl_spawned_main(const struct pl_role *role);
 extern int32_t pl_default_method;
 
 extern bool pl_zygotes_fork_twice; /* tests: as where siblings cannot be made */
+extern int64_t pl_zygote_patience; /* ns; tests: less */
 
 #endif

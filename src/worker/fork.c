@@ -1,5 +1,4 @@
 /* PLAIT_FORK: a copy of the caller, which has all that the caller had. */
-#include "base/atomic.h"
 #include "port/context.h"
 #include "worker/begin.h"
 #include "worker/setup.h"
@@ -83,7 +82,7 @@ static int make_with_setup(struct child *child)
         return rc;
     int pid = make(child);
     close(child->report[1]);
-    rc = pid < 0 ? pid : pl_setup_hear(child->report[0]);
+    rc = pid < 0 ? pid : pl_setup_hear(child->report[0], pid);
     close(child->report[0]);
     if (rc < 0 && pid > 0)
         pl_process_await(pid);
@@ -102,7 +101,6 @@ int pl_fork_start(const struct pl_birth *birth)
     errno = saved;
     if (rc < 0)
         return rc;
-    pl_store_relaxed(&birth->slot->tid, (int32_t)rc);
-    pl_store_release(&birth->slot->pid, (int32_t)rc);
+    pl_birth_done(birth, (int32_t)rc);
     return 0;
 }

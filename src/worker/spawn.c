@@ -1,11 +1,30 @@
 /* PLAIT_SPAWN: each process is the program executed anew. */
 #include "base/atomic.h"
 #include "worker/begin.h"
+#include "worker/signals.h"
 
+#include <signal.h>
 #include <unistd.h>
 
 /* Exit code of a process that could not become a worker: its place in the arena's address range is taken. */
 enum { NO_ARENA = 125 };
+
+/* A Ctrl-C that comes while the program is being executed is for the first process of the family, as any other. */
+static bool hold_interrupt(const plait_options *o, struct pl_child_setup *setup)
+{
+    if (o->process && o->process->keep_signals)
+        return false;
+    setup->mask |= UINT64_C(1) << (SIGINT - 1);
+    return true;
+}
+
+static void let_interrupt_in(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
 
 static int start(const struct pl_birth *birth, struct pl_child_setup *setup, struct pl_spawned *ret)
 {
@@ -15,6 +34,7 @@ static int start(const struct pl_birth *birth, struct pl_child_setup *setup, str
         .arena = pl_arena_descriptor(),
         .lifeline = pl_lifeline_read_end(),
         .tie = birth->detached ? NULL : pl_lifeline_own(),
+        .holds_interrupt = hold_interrupt(o, setup),
         .socket = -1,
         .slot = PL_ID_SLOT(pl_slot_id(birth->slot)),
         .meant = birth->meant,
@@ -36,8 +56,7 @@ int pl_spawn_start(const struct pl_birth *birth)
         return rc;
     if (spawned.pidfd >= 0)
         close(spawned.pidfd);
-    pl_store_relaxed(&birth->slot->tid, (int32_t)spawned.pid);
-    pl_store_release(&birth->slot->pid, (int32_t)spawned.pid);
+    pl_birth_done(birth, (int32_t)spawned.pid);
     return 0;
 }
 
@@ -46,5 +65,8 @@ _Noreturn void pl_spawned_main(const struct pl_role *role)
     close(role->lifeline);
     if (pl_arena_attach(role->arena) < 0 || role->slot >= pl_load_acquire(&pl_arena->slots_ready))
         _exit(NO_ARENA);
+    pl_signals_begin_child();
+    if (role->holds_interrupt)
+        let_interrupt_in();
     pl_process_main(pl_slot_at(role->slot), role->meant);
 }

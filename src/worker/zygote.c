@@ -22,6 +22,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -57,22 +58,44 @@ struct order {
 
 /* --- the child --- */
 
-/* Moves a descriptor to where no target is. */
-static int lift(int fd, int above)
+static bool is_place(const struct order *order, int fd)
 {
-    int moved = fd >= above ? fd : fcntl(fd, F_DUPFD_CLOEXEC, above);
-    if (moved != fd && moved >= 0)
-        close(fd);
-    return moved;
+    for (uint32_t i = 0; i < order->request.n_fds; i++)
+        if (order->request.places[i] == fd)
+            return true;
+    return fd >= 0 && fd <= STDERR_FILENO;
 }
 
-static int highest_place(const struct order *order)
+/* A copy of a descriptor under a higher number that nobody has asked for; -1: there is none. */
+static int copy_aside(const struct order *order, int fd)
 {
-    int highest = STDERR_FILENO;
-    for (uint32_t i = 0; i < order->request.n_fds; i++)
-        if (order->request.places[i] > highest)
-            highest = order->request.places[i];
-    return highest;
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, fd + 1);
+    while (copy >= 0 && is_place(order, copy)) {
+        int next = fcntl(fd, F_DUPFD_CLOEXEC, copy + 1);
+        close(copy);
+        copy = next;
+    }
+    return copy;
+}
+
+/* The descriptor where it is in nobody's way; -1: that cannot be. */
+static int step_aside(const struct order *order, int fd)
+{
+    if (!is_place(order, fd))
+        return fd;
+    int copy = copy_aside(order, fd);
+    close(fd);
+    return copy;
+}
+
+static bool arena_steps_aside(const struct order *order)
+{
+    int fd = pl_arena_descriptor();
+    if (!is_place(order, fd))
+        return true;
+    int copy = copy_aside(order, fd);
+    close(copy);
+    return copy >= 0 && pl_arena_lift_descriptor(copy) == 0;
 }
 
 static bool put(int fd, int place)
@@ -83,14 +106,14 @@ static bool put(int fd, int place)
     return done;
 }
 
-/* Gives the descriptors the numbers they have in the starter. First all are moved above any number that is asked for. */
+/* Gives the descriptors the numbers they have in the starter. First all are moved off the numbers that are asked for. */
 static bool take_descriptors(struct order *order)
 {
-    int above = highest_place(order) + 1, next = 0;
-    own.lifeline = lift(own.lifeline, above);
-    bool good = own.lifeline >= 0 && pl_arena_lift_descriptor(above) == 0;
+    int next = 0;
+    own.lifeline = step_aside(order, own.lifeline);
+    bool good = own.lifeline >= 0 && arena_steps_aside(order);
     for (int i = 0; i < order->n_fds; i++) {
-        order->fds[i] = lift(order->fds[i], above);
+        order->fds[i] = step_aside(order, order->fds[i]);
         good = good && order->fds[i] >= 0;
     }
     for (int stream = 0; stream <= STDERR_FILENO && good; stream++) {
@@ -128,10 +151,12 @@ static _Noreturn void child_main(struct order *order)
     close(own.socket);
     if (!take_descriptors(order))
         _exit(NO_DESCRIPTORS);
-    if (order->request.detached)
+    if (order->request.detached) {
         close(own.lifeline);
-    else
+        pl_lifeline_untie(); /* the zygote's, which does not hold this process */
+    } else {
         pl_lifeline_tie_to(own.lifeline);
+    }
     pl_signals_begin_child(); /* before any can come */
     let_signals_in();
     struct pl_slot *slot = pl_slot_at(order->request.slot);
@@ -160,10 +185,12 @@ static int fork_sibling(struct order *order, struct pl_begin *begin, int32_t *re
     return rc < 0 ? error_of(rc) : 0;
 }
 
-static _Noreturn void be_in_between(struct order *order, struct pl_begin *begin, int report)
+static _Noreturn void be_in_between(struct order *order, struct pl_begin *begin, const int ends[2])
 {
     pid_t self = getpid(), pid = fork();
     if (pid == 0) {
+        close(ends[0]);
+        close(ends[1]);
         while (getppid() == self) /* it is about to end, and the starter to be the parent */
             usleep(100);
         child_main(order);
@@ -171,7 +198,7 @@ static _Noreturn void be_in_between(struct order *order, struct pl_begin *begin,
     int32_t said = pid < 0 ? error_of(-errno) : (int32_t)pid;
     if (pid > 0)
         pl_store_release(&begin->pid, said);
-    ssize_t n = write(report, &said, sizeof said);
+    ssize_t n = write(ends[1], &said, sizeof said);
     _exit(n != (ssize_t)sizeof said);
 }
 
@@ -194,7 +221,7 @@ static int fork_grandchild(struct order *order, struct pl_begin *begin, int32_t 
         return PLAIT_EMFILE;
     pid_t between = fork();
     if (between == 0)
-        be_in_between(order, begin, ends[1]);
+        be_in_between(order, begin, ends);
     close(ends[1]);
     int32_t said = between < 0 ? error_of(-errno) : hear_in_between(between, ends[0]);
     close(ends[0]);
@@ -256,14 +283,27 @@ static void close_all(const struct order *order)
         close(order->fds[i]);
 }
 
-/* Descriptors that did not all come: the table was full. */
+/* Whether a process of ours can have all it is to have. Descriptors that did not all come: the table was full. A number may be beyond
+ * our limit: the starter's may have risen since. */
+static bool can_be(const struct order *order)
+{
+    struct rlimit limit;
+    if (order->n_fds != expected_descriptors(&order->request))
+        return false;
+    if (order->request.n_fds == 0 || getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return true;
+    for (uint32_t i = 0; i < order->request.n_fds; i++)
+        if ((rlim_t)order->request.places[i] >= limit.rlim_cur)
+            return false;
+    return true;
+}
+
 static void serve_all(void)
 {
     static struct order order;
     while (receive(&order)) {
-        bool whole = order.n_fds == expected_descriptors(&order.request);
         int32_t pid = 0;
-        int rc = whole ? serve(&order, &pid) : PLAIT_EMFILE;
+        int rc = can_be(&order) ? serve(&order, &pid) : PLAIT_EMFILE;
         close_all(&order);
         answer(rc, pid);
     }
@@ -271,9 +311,14 @@ static void serve_all(void)
 
 /* --- the beginning --- */
 
+/* What it has printed would be in the buffers of every process. */
 static int run_preload(void)
 {
+    if (preload)
+        answer(PL_ZYGOTE_PRELOADS, 0);
     int rc = preload ? preload() : 0;
+    fflush(stdout);
+    fflush(stderr);
     if (rc < 0)
         return rc;
     return pl_process_threads(getpid()) > 1 && !own.forks_twice ? PLAIT_EPRELOAD : 0;
@@ -297,19 +342,42 @@ static void tie(int lifeline)
         pl_lifeline_tie_to(copy);
 }
 
+/* Moves a descriptor up, if there is room. */
+static int lift(int fd, int above)
+{
+    int lifted = fcntl(fd, F_DUPFD_CLOEXEC, above);
+    if (lifted < 0) {
+        fcntl(fd, F_SETFD, FD_CLOEXEC);
+        return fd;
+    }
+    close(fd);
+    return lifted;
+}
+
 static void get_out_of_the_way(void)
 {
     struct rlimit limit;
     int above = HIGH;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < 2 * HIGH)
         above = (int)limit.rlim_cur / 2;
-    int lifted = fcntl(own.socket, F_DUPFD_CLOEXEC, above);
-    if (lifted >= 0) {
-        close(own.socket);
-        own.socket = lifted;
-    }
+    own.socket = lift(own.socket, above);
     own.lifeline = lift(own.lifeline, above);
     pl_arena_lift_descriptor(above);
+}
+
+/* Who reads what the program writes is told of the end when the program closes the stream, not when the zygote ends. The processes
+ * get the program's streams with each request. */
+static void let_go_of_streams(void)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int stream = 0; stream <= STDERR_FILENO; stream++) {
+        if (null < 0)
+            close(stream);
+        else
+            dup2(null, stream);
+    }
+    if (null > STDERR_FILENO)
+        close(null);
 }
 
 _Noreturn void pl_zygote_main(const struct pl_role *role)
@@ -318,8 +386,10 @@ _Noreturn void pl_zygote_main(const struct pl_role *role)
     own.socket = role->socket;
     tie(role->lifeline);
     int rc = prepare(role);
-    if (rc == 0)
+    if (rc == 0) {
         get_out_of_the_way();
+        let_go_of_streams();
+    }
     answer(rc == 0 && own.forks_twice ? PL_ZYGOTE_FORKS_TWICE : rc, 0);
     if (rc == 0)
         serve_all();

@@ -24,7 +24,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -33,13 +32,16 @@
 #include <unistd.h>
 
 /* ns after which a zygote that says nothing is taken for stuck: somebody has stopped it, or main does not call plait_init. */
-static const int64_t patience = INT64_C(10) * 1000 * 1000 * 1000;
+int64_t pl_zygote_patience = INT64_C(10) * 1000 * 1000 * 1000;
 
 /* Whose process it was when the zygote was made: what a zygote cannot change later. */
 struct standing {
     uid_t user;
     gid_t group;
     pid_t session, process_group;
+    dev_t root_device; /* of the root directory */
+    ino_t root;
+    uint64_t groups; /* digest of the further groups */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -47,12 +49,12 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 /* Under the lock. */
 static struct {
     int32_t pid; /* 0: none */
-    int handle;  /* pidfd, -1: not to be had */
+    uint64_t birth;
     int socket;
     ino_t inode; /* of the socket: the program may close our descriptors and use the numbers */
     struct standing standing;
     uint64_t lifeline; /* the one it is tied to */
-} zygote = {.handle = -1, .socket = -1};
+} zygote = {.socket = -1};
 
 bool pl_zygotes_fork_twice; /* tests: as where siblings cannot be made */
 
@@ -79,10 +81,8 @@ static void forget(void)
 {
     if (socket_is_ours())
         close(zygote.socket);
-    if (zygote.handle >= 0)
-        close(zygote.handle);
     zygote.pid = 0;
-    zygote.handle = zygote.socket = -1;
+    zygote.socket = -1;
 }
 
 /* It is the parent's. */
@@ -99,15 +99,31 @@ __attribute__((constructor(101))) static void watch_fork(void)
 
 /* --- keeping one --- */
 
+static uint64_t digest_groups(void)
+{
+    enum { MOST = 1024 };
+    gid_t groups[MOST];
+    int n = getgroups(MOST, groups);
+    uint64_t digest = (uint64_t)n;
+    for (int i = 0; i < n; i++)
+        digest = (digest ^ groups[i]) * UINT64_C(0x9e3779b97f4a7c15);
+    return digest;
+}
+
 static struct standing standing_now(void)
 {
-    return (struct standing){geteuid(), getegid(), getsid(0), getpgrp()};
+    struct stat root = {0};
+    int rc = stat("/", &root);
+    (void)rc; /* unknown: no change either */
+    return (struct standing){geteuid(),   getegid(),   getsid(0),      getpgrp(),
+                             root.st_dev, root.st_ino, digest_groups()};
 }
 
 static bool stands_as(const struct standing *a, const struct standing *b)
 {
     return a->user == b->user && a->group == b->group && a->session == b->session &&
-           a->process_group == b->process_group;
+           a->process_group == b->process_group && a->root_device == b->root_device &&
+           a->root == b->root && a->groups == b->groups;
 }
 
 static void await_end(int32_t pid, int64_t deadline)
@@ -119,16 +135,23 @@ static void await_end(int32_t pid, int64_t deadline)
 }
 
 /* Ends the zygote for certain, and collects it. It is our child, so its pid is its own until then - unless the
- * program collects any child. */
+ * program collects any child; so its birth is looked at, too. No pidfd is kept: the program may close our descriptors, and
+ * then it could be that of another process. */
 static void bury(void)
 {
     int32_t pid = zygote.pid;
-    if (zygote.handle >= 0)
-        pl_process_signal(zygote.handle, SIGKILL);
-    else if (pl_process_child_runs(pid))
+    int handle = pl_process_open(pid);
+    uint64_t birth = pl_process_birth(pid); /* 0: there is no /proc any more */
+    bool is_it = birth == 0 || birth == zygote.birth;
+    if (is_it && pl_process_child_runs(pid) &&
+        (handle < 0 || pl_process_signal(handle, SIGKILL) == -ENOSYS))
         kill(pid, SIGKILL);
+    if (handle >= 0)
+        close(handle);
     forget(); /* the socket: that ends it, too, if it is another user's by now and may not be killed */
-    await_end(pid, plait_now() + patience);
+    if (!is_it)
+        return;
+    await_end(pid, plait_now() + pl_zygote_patience);
     pl_process_collect(pid);
 }
 
@@ -146,13 +169,13 @@ static int make_socket(int ends[2])
 }
 
 /* 0 with the answer; -EPIPE: nobody is there any more; -ETIMEDOUT. */
-static int hear(struct pl_zygote_answer *ret)
+static int hear(struct pl_zygote_answer *ret, int64_t end)
 {
     struct pollfd p = {.fd = zygote.socket, .events = POLLIN};
-    int64_t end = plait_now() + patience;
     for (;;) {
-        int64_t left = end - plait_now();
-        int ready = left > 0 ? poll(&p, 1, (int)(left / 1000000) + 1) : 0;
+        int64_t left = end == PL_NEVER ? 0 : end - plait_now();
+        int most = end == PL_NEVER ? -1 : left > 0 ? (int)(left / 1000000) + 1 : 0;
+        int ready = poll(&p, 1, most);
         if (ready == 0)
             return -ETIMEDOUT;
         if (ready < 0)
@@ -185,8 +208,10 @@ static int execute(int ends[2])
         close(ends[0]);
         return rc;
     }
+    if (spawned.pidfd >= 0)
+        close(spawned.pidfd);
     zygote.pid = (int32_t)spawned.pid;
-    zygote.handle = spawned.pidfd;
+    zygote.birth = pl_process_birth((int)spawned.pid);
     zygote.socket = ends[0];
     zygote.inode = fstat(ends[0], &st) == 0 ? st.st_ino : 0;
     zygote.standing = standing_now();
@@ -203,7 +228,9 @@ static int make(void)
         rc = execute(ends);
     if (rc < 0)
         return rc;
-    int heard = hear(&hello);
+    int heard = hear(&hello, plait_now() + pl_zygote_patience);
+    if (heard == 0 && hello.rc == PL_ZYGOTE_PRELOADS) /* however long that takes */
+        heard = hear(&hello, PL_NEVER);
     if (heard == 0 && hello.rc == PL_ZYGOTE_FORKS_TWICE) /* its orphans are to come here */
         hello.rc = prctl(PR_SET_CHILD_SUBREAPER, 1) == 0 ? 0 : PLAIT_ENOTSUP;
     if (heard == 0 && hello.rc == 0)
@@ -290,6 +317,25 @@ static int write_letter(struct letter *letter, const struct pl_birth *birth)
     return enclose_given(letter, birth->options);
 }
 
+/* -EPIPE: the zygote is at fault; otherwise what is sent. EBADF: another thread has closed it in between; EINVAL: of a kind that cannot be
+ * sent (io_uring). */
+static int send_error(int error)
+{
+    switch (error) {
+    case ETOOMANYREFS:
+        return PLAIT_EMFILE;
+    case ENOBUFS:
+    case ENOMEM:
+        return PLAIT_ENOMEM;
+    case EBADF:
+        return PLAIT_EBADF;
+    case EINVAL:
+        return PLAIT_EINVAL;
+    default:
+        return -EPIPE;
+    }
+}
+
 static int send_letter(const struct letter *letter)
 {
     _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof letter->fds)];
@@ -309,18 +355,19 @@ static int send_letter(const struct letter *letter)
     do
         n = sendmsg(zygote.socket, &message, MSG_NOSIGNAL);
     while (n < 0 && errno == EINTR);
-    return n >= 0 ? 0 : errno == ETOOMANYREFS ? PLAIT_EMFILE : -EPIPE;
+    return n >= 0 ? 0 : send_error(errno);
 }
 
 /* The process that has been made after all, 0: there is none. To be asked once the zygote makes no more. As long as nobody has
- * entered, the block is there. */
+ * entered, the block is there; who is entering, and may be killed there, has its number in the entry's life. */
 static int32_t find_made(const struct pl_birth *birth, const struct pl_begin *begin)
 {
-    int32_t pid = pl_load_acquire(&begin->pid);
-    bool entered = pl_load_acquire(&birth->slot->life) != birth->meant;
-    while (entered && (pid = pl_load_acquire(&birth->slot->pid)) == 0)
-        sched_yield(); /* it is just writing it down */
-    return pid;
+    int32_t noted = pl_load_acquire(&begin->pid);
+    uint64_t life = pl_load_acquire(&birth->slot->life);
+    int32_t pid = pl_load_acquire(&birth->slot->pid);
+    if (life == birth->meant)
+        return noted;
+    return pid ? pid : (int32_t)(life & PL_ID_MASK);
 }
 
 /* The pid; -EPIPE: the zygote has gone, and no process is made; or the error. */
@@ -329,12 +376,12 @@ static int ask(const struct letter *letter, const struct pl_birth *birth,
 {
     struct pl_zygote_answer answer;
     int rc = send_letter(letter);
+    if (rc < 0 && rc != -EPIPE)
+        return rc;
     if (rc == 0)
-        rc = hear(&answer);
+        rc = hear(&answer, plait_now() + pl_zygote_patience);
     if (rc == 0)
         return answer.rc < 0 ? answer.rc : answer.pid;
-    if (rc == PLAIT_EMFILE)
-        return rc;
     bury();
     int32_t pid = find_made(birth, begin);
     return pid ? pid : rc == -ETIMEDOUT ? PLAIT_EAGAIN : -EPIPE;
@@ -382,7 +429,7 @@ static int start_with_setup(struct letter *letter, const struct pl_birth *birth,
     letter->report = ends[1];
     rc = copy ? send_and_hear(letter, birth, begin) : plait_last_error();
     close(ends[1]);
-    int heard = rc > 0 ? pl_setup_hear(ends[0]) : 0;
+    int heard = rc > 0 ? pl_setup_hear(ends[0], rc) : 0;
     if (heard < 0)
         pl_process_await(rc);
     close(ends[0]);
@@ -396,24 +443,28 @@ int pl_zygote_start(const struct pl_birth *birth)
     struct pl_begin *begin = birth->slot->argument;
     if (birth->options->n_fds > PL_ZYGOTE_FDS - PL_ZYGOTE_OWN_FDS)
         return PLAIT_EOVERFLOW;
-    int saved = errno;
+    int saved = errno, cancelling;
+    /* A thread that ended here would leave the lock to nobody. */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelling);
     int rc = birth->options->process ? start_with_setup(&letter, birth, begin)
                                      : send_and_hear(&letter, birth, begin);
+    pthread_setcancelstate(cancelling, NULL);
     errno = saved;
     if (rc < 0)
         return rc;
-    pl_store_relaxed(&birth->slot->tid, (int32_t)rc);
-    pl_store_release(&birth->slot->pid, (int32_t)rc);
+    pl_birth_done(birth, (int32_t)rc);
     return 0;
 }
 
 int plait_zygote_stop(void)
 {
-    int saved = errno;
+    int saved = errno, cancelling;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelling);
     pthread_mutex_lock(&lock);
     if (zygote.pid)
         bury();
     pthread_mutex_unlock(&lock);
+    pthread_setcancelstate(cancelling, NULL);
     errno = saved;
     return 0;
 }

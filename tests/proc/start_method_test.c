@@ -8,6 +8,8 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -266,6 +268,47 @@ static int descriptors_are_handed_over_under_their_numbers(void *unused)
             h->inodes[h->n - 1] = inode;
         }
     }
+    return 0;
+}
+
+static void hand_over(int method, struct handed *h, int expected)
+{
+    plait_worker w;
+    plait_options o = {.start_method = method, .fds = h->fds, .n_fds = (size_t)h->n};
+    CHECK_RC(plait_start(&w, PLAIT_PROCESS, compare_inodes, h, &o), expected);
+    if (expected == 0)
+        CHECK_EQ(t_join_one(w), 0);
+}
+
+static void limit_descriptors(rlim_t most)
+{
+    struct rlimit limit;
+    CHECK_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = most;
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+static int descriptors_up_to_the_limit_are_handed_over(void *unused)
+{
+    (void)unused;
+    struct handed *h = plait_alloc(sizeof *h);
+    limit_descriptors(100);
+    for (int fd = 44; fd < 60; fd++) /* where a zygote has its own */
+        add_pipe(h, fd);
+    add_pipe(h, 3 + t_open_files());
+    add_pipe(h, 98);
+    FOR_EACH_METHOD(m)
+    hand_over(m, h, 0);
+    add_pipe(h, 99);
+    hand_over(PLAIT_ZYGOTE, h, 0);
+    hand_over(PLAIT_SPAWN, h, PLAIT_EMFILE); /* which needs a number above */
+    limit_descriptors(200);                  /* of which the zygote does not know */
+    add_pipe(h, 150);
+    hand_over(PLAIT_FORK, h, 0);
+    hand_over(PLAIT_SPAWN, h, 0);
+    hand_over(PLAIT_ZYGOTE, h, PLAIT_EMFILE);
+    CHECK_RC(plait_zygote_stop(), 0);
+    hand_over(PLAIT_ZYGOTE, h, 0);
     return 0;
 }
 
@@ -554,6 +597,46 @@ static int a_pool_of_clean_processes_maps(void *unused)
     return 0;
 }
 
+struct library_meeting {
+    plait_barrier barrier;
+    int ready, actions;
+};
+
+static int load_and_meet(void *arg)
+{
+    struct library_meeting *m = arg;
+    void *library = dlopen(getenv("PLAIT_TEST_LIBRARY"), RTLD_NOW);
+    CHECK(library != NULL);
+    plait_function *fn = (plait_function *)(uintptr_t)dlsym(library, "library_function");
+    plait_barrier_options o = {.action = fn, .arg = &m->actions};
+    CHECK_RC(plait_barrier_init(&m->barrier, 2, &o), 0);
+    TELL(m->ready, 1);
+    return plait_barrier_wait(&m->barrier, PLAIT_FOREVER) >= 0 ? 0 : 1;
+}
+
+static int meet_last(void *arg)
+{
+    struct library_meeting *m = arg;
+    UNTIL(SEEN(m->ready) == 1 && plait_barrier_waiting(&m->barrier) == 1);
+    return plait_barrier_wait(&m->barrier, PLAIT_FOREVER) >= 0 ? 0 : 1;
+}
+
+/* Two of one zygote, of which only one has loaded the library. */
+static int a_function_of_a_library_loaded_later_is_found_by_siblings(void *unused)
+{
+    (void)unused;
+    FOR_EACH_METHOD(m)
+    {
+        struct library_meeting *meeting = plait_alloc(sizeof *meeting);
+        plait_worker first = begin(m, load_and_meet, meeting);
+        plait_worker last = begin(m, meet_last, meeting);
+        CHECK_EQ(t_join_one(first), 0);
+        CHECK_EQ(t_join_one(last), 0);
+        CHECK_EQ(meeting->actions, 4711);
+    }
+    return 0;
+}
+
 /* --- the zygote's life --- */
 
 static int stay(void *arg)
@@ -647,6 +730,32 @@ static int no_start_is_made_twice_or_lost(void *unused)
     return 0;
 }
 
+static void *start_one_by_zygote(void *unused)
+{
+    (void)unused;
+    plait_worker w;
+    plait_start(&w, PLAIT_PROCESS, give_back, NULL,
+                &(plait_options){.start_method = PLAIT_ZYGOTE, .daemon = true});
+    return NULL;
+}
+
+static int a_cancelled_starter_leaves_the_zygote_to_others(void *unused)
+{
+    (void)unused;
+    pthread_t thread;
+    CHECK_EQ(run(PLAIT_ZYGOTE, give_back, NULL), 0);
+    pid_t zygote = find_zygote();
+    CHECK_EQ(kill(zygote, SIGSTOP), 0);
+    CHECK_EQ(pthread_create(&thread, NULL, start_one_by_zygote, NULL), 0);
+    t_sleep(plait_ms(50)); /* it waits for an answer, most likely; in any case the rest holds */
+    pthread_cancel(thread);
+    t_sleep(plait_ms(50));
+    CHECK_EQ(kill(zygote, SIGCONT), 0);
+    pthread_join(thread, NULL);
+    CHECK_EQ(run(PLAIT_ZYGOTE, give_back, NULL), 0);
+    return run(PLAIT_FORK, give_back, NULL);
+}
+
 static int say_environment(void *unused)
 {
     (void)unused;
@@ -668,6 +777,30 @@ static int a_stopped_zygote_is_made_with_what_holds_then(void *unused)
     return 0;
 }
 
+/* Its processes would have what the program has given up. */
+static int a_program_that_has_given_something_up_does_not_get_it_back_from_its_zygote(void *unused)
+{
+    (void)unused;
+    if (geteuid() != 0)
+        return PROGRAM_SKIPPED;
+    plait_worker w;
+    const gid_t group = 12345;
+    CHECK_EQ(run(PLAIT_ZYGOTE, give_back, NULL), 0);
+    pid_t zygote = find_zygote();
+    CHECK_EQ(setgroups(1, &group), 0);
+    CHECK_EQ(run(PLAIT_ZYGOTE, give_back, NULL), 0);
+    CHECK(find_zygote() != zygote);
+    int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    CHECK_EQ(chroot("/usr"), 0);
+    CHECK_RC(plait_start(&w, PLAIT_PROCESS, give_back, NULL,
+                         &(plait_options){.start_method = PLAIT_ZYGOTE}),
+             PLAIT_ENOTSUP); /* there is no /proc below that root */
+    CHECK_EQ(run(PLAIT_FORK, give_back, NULL), 0);
+    CHECK_EQ(fchdir(root), 0);
+    CHECK_EQ(chroot("."), 0);
+    return run(PLAIT_ZYGOTE, give_back, NULL);
+}
+
 static int say_role(void *unused)
 {
     (void)unused;
@@ -679,6 +812,36 @@ static int the_role_is_not_passed_on(void *unused)
     (void)unused;
     FOR_EACH_METHOD(m)
     CHECK_EQ(run(m, say_role, NULL), 0);
+    return 0;
+}
+
+/* A program that closes all descriptors, as daemons do, may have its own under our numbers. */
+static int no_descriptor_of_another_is_taken_for_the_zygotes(void *unused)
+{
+    (void)unused;
+    char path[40], what[40];
+    CHECK_EQ(run(PLAIT_ZYGOTE, give_back, NULL), 0);
+    pid_t zygote = find_zygote(), bystander = fork();
+    if (bystander == 0)
+        t_sleep_for_ever();
+    int handle = pl_process_open(bystander);
+    CHECK(handle >= 0);
+    for (int fd = 3; fd < 64; fd++) {
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        ssize_t n = readlink(path, what, sizeof what - 1);
+        what[n < 0 ? 0 : n] = 0;
+        if (fd != handle &&
+            (strcmp(what, "anon_inode:[pidfd]") == 0 || strncmp(what, "socket:", 7) == 0))
+            CHECK_EQ(dup2(handle, fd), fd);
+    }
+    int files = t_open_files();
+    CHECK_RC(plait_zygote_stop(), 0);
+    CHECK_EQ(t_open_files(), files);
+    CHECK(!has_ended(bystander));
+    CHECK(has_ended(zygote));
+    CHECK_EQ(run(PLAIT_ZYGOTE, give_back, NULL), 0);
+    kill(bystander, SIGKILL);
+    t_reap(bystander);
     return 0;
 }
 
@@ -704,6 +867,10 @@ static int say_preloaded(void *unused)
 
 static int preload(void)
 {
+    if (getenv("PLAIT_TEST_SLOW")) {
+        printf("x");
+        t_sleep(plait_seconds(4));
+    }
     preloaded = 77;
     const char *text = getenv("PLAIT_TEST_PRELOAD");
     return text ? atoi(text) : 0;
@@ -723,6 +890,42 @@ static int the_preload_hook_runs_in_the_zygote_alone(void *unused)
                          &(plait_options){.start_method = PLAIT_ZYGOTE}),
              -5);
     CHECK(!t_has_children());
+    return 0;
+}
+
+static int a_preload_hook_may_take_long_and_print(void *unused)
+{
+    (void)unused;
+    char text[20] = "";
+    int ends[2];
+    CHECK_EQ(pipe(ends), 0);
+    fflush(stdout);
+    int kept = dup(1);
+    dup2(ends[1], 1);
+    setenv("PLAIT_TEST_SLOW", "1", 1);
+    pl_zygote_patience = plait_seconds(3); /* with one that says nothing */
+    for (int i = 0; i < 3; i++)
+        CHECK_EQ(run(PLAIT_ZYGOTE, give_back, NULL), 0);
+    dup2(kept, 1);
+    close(ends[1]);
+    CHECK_EQ(read(ends[0], text, sizeof text), 1); /* once, not by each process */
+    return 0;
+}
+
+static int who_reads_a_stream_sees_the_program_close_it(void *unused)
+{
+    (void)unused;
+    char byte;
+    int ends[2];
+    CHECK_EQ(pipe(ends), 0);
+    dup2(ends[1], 1);
+    close(ends[1]);
+    CHECK_EQ(run(PLAIT_ZYGOTE, give_back, NULL), 0);
+    close(1);
+    struct pollfd p = {.fd = ends[0], .events = POLLIN};
+    CHECK_EQ(poll(&p, 1, T_PATIENCE_S * 1000), 1);
+    CHECK_EQ(read(ends[0], &byte, 1), 0);
+    CHECK_EQ(run(PLAIT_ZYGOTE, give_back, NULL), 0);
     return 0;
 }
 
@@ -962,6 +1165,58 @@ static int detached_ones_outlive_the_program(void *unused)
     return 0;
 }
 
+static int tell_the_board(void *board)
+{
+    TELL(*(int *)board, getpid());
+    return 0;
+}
+
+struct board_name {
+    char path[64];
+    int method;
+};
+
+static int open_board(void *arg)
+{
+    const struct board_name *name = arg;
+    int fd = open(name->path, O_RDWR | O_CLOEXEC);
+    int *board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    CHECK(board != MAP_FAILED);
+    return tell_the_board(board);
+}
+
+/* The starter has ended before the new process, executed anew, has come to plait_init. */
+static int start_detached_and_end(void *arg)
+{
+    struct board_name *name = arg;
+    plait_worker w;
+    CHECK_RC(plait_start(&w, PLAIT_PROCESS, open_board, name,
+                         &(plait_options){.start_method = name->method,
+                                          .detach = true,
+                                          .arg_size = sizeof *name}),
+             0);
+    _exit(0);
+}
+
+static int detached_ones_run_though_the_program_ends_at_once(void *unused)
+{
+    (void)unused;
+    FOR_EACH_METHOD(m)
+    {
+        struct board_name name = {"/tmp/plait-test-board-XXXXXX", m};
+        int fd = mkstemp(name.path);
+        CHECK(fd >= 0);
+        CHECK_EQ(ftruncate(fd, sizeof(int)), 0);
+        int *board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        CHECK(board != MAP_FAILED);
+        CHECK_EQ(t_reap(t_fork(start_detached_and_end, &name)), 0);
+        UNTIL(SEEN(*board) > 0);
+        unlink(name.path);
+        close(fd);
+    }
+    return 0;
+}
+
 /* --- options of the process --- */
 
 struct settings {
@@ -1047,6 +1302,47 @@ static int options_that_fail_are_told_by_the_start(void *unused)
     return 0;
 }
 
+enum { BYSTANDERS = 60 };
+
+struct bystanders {
+    int n, done;
+    plait_worker workers[BYSTANDERS];
+};
+
+static void *fork_bystanders(void *arg)
+{
+    struct bystanders *b = arg;
+    for (int i = 0; i < BYSTANDERS; i++)
+        b->workers[i] = begin(PLAIT_FORK, stay, &b->n);
+    TELL(b->done, 1);
+    return NULL;
+}
+
+/* Processes that another thread forks meanwhile inherit what a start uses, and live on. */
+static int options_are_applied_while_other_threads_fork(void *unused)
+{
+    (void)unused;
+    FOR_EACH_METHOD(m)
+    {
+        struct bystanders *b = plait_alloc(sizeof *b);
+        /* With a user, spawn copies its starter. */
+        plait_process_options at = {.nice = 1, .user = geteuid() == 0 ? "root" : NULL};
+        pthread_t thread;
+        CHECK_EQ(pthread_create(&thread, NULL, fork_bystanders, b), 0);
+        while (!SEEN(b->done)) {
+            plait_worker w;
+            CHECK_RC(plait_start(&w, PLAIT_PROCESS, give_back, NULL,
+                                 &(plait_options){.start_method = m, .process = &at}),
+                     0);
+            CHECK_EQ(t_join_one(w), 0);
+        }
+        pthread_join(thread, NULL);
+        for (int i = 0; i < BYSTANDERS; i++)
+            t_kill(b->workers[i]);
+    }
+    return 0;
+}
+
 /* --- when it cannot be --- */
 
 static int exec_self(const char *how)
@@ -1065,6 +1361,57 @@ static int a_program_that_calls_plait_init_only_sometimes_is_told(void *unused)
 {
     (void)unused;
     return exec_self("--sometimes");
+}
+
+/* An exec would make it what a setuid program is, which takes no role, and runs main. */
+static int one_who_acts_as_another_user_is_not_executed_anew(void *unused)
+{
+    (void)unused;
+    return geteuid() == 0 ? exec_self("--as-another") : PROGRAM_SKIPPED;
+}
+
+static int act_as_another(void)
+{
+    plait_worker w;
+    CHECK(!getenv("PLAIT_TEST_MAIN_RAN"));
+    setenv("PLAIT_TEST_MAIN_RAN", "1", 1);
+    CHECK_EQ(seteuid(1000000u + (unsigned)getpid()), 0);
+    FOR_EACH_CLEAN_METHOD(m)
+    CHECK_RC(plait_start(&w, PLAIT_PROCESS, give_back, NULL, &(plait_options){.start_method = m}),
+             PLAIT_ENOTSUP);
+    CHECK_EQ(plait_get_start_method(), PLAIT_FORK);
+    CHECK_EQ(run(PLAIT_START_DEFAULT, give_back, NULL), 0);
+    CHECK_EQ(seteuid(0), 0);
+    FOR_EACH_METHOD(m)
+    CHECK_EQ(run(m, give_back, NULL), 0);
+    return 0;
+}
+
+/* A worker that left by pthread_exit would have main go on, as if a user had called it. */
+static int a_role_is_taken_in_the_first_thread_only(void *unused)
+{
+    (void)unused;
+    return exec_self("--in-thread");
+}
+
+static void *begin_program(void *how)
+{
+    CHECK_RC(pl_program_begin(2, (char *[]){executable, how, NULL}), 0);
+    return NULL;
+}
+
+static int begin_in_a_thread(const char *how)
+{
+    enum { CANNOT_BE = 124 };
+    pthread_t thread;
+    plait_worker w;
+    CHECK_EQ(pthread_create(&thread, NULL, begin_program, (void *)(uintptr_t)how), 0);
+    pthread_join(thread, NULL);
+    CHECK_RC(plait_start(&w, PLAIT_PROCESS, give_back, NULL,
+                         &(plait_options){.start_method = PLAIT_ZYGOTE}),
+             PLAIT_EINIT);
+    CHECK_EQ(run(PLAIT_SPAWN, give_back, NULL), CANNOT_BE);
+    return 0;
 }
 
 static int try_all(int expected_zygote, int expected_spawn)
@@ -1159,9 +1506,13 @@ static int in_another_role(const char *how)
 {
     if (strcmp(how, "--forgets") == 0)
         return try_all(PLAIT_EINIT, PLAIT_EINIT);
-    if (getenv("PLAIT_ROLE"))
+    if (strcmp(how, "--in-thread") == 0)
+        return begin_in_a_thread(how);
+    if (getenv("PLAIT_ROLE") && strcmp(how, "--sometimes") == 0)
         return 0; /* main ends, and plait_init was not called */
     CHECK_RC(pl_program_begin(2, (char *[]){executable, (char *)(uintptr_t)how, NULL}), 0);
+    if (strcmp(how, "--as-another") == 0)
+        return act_as_another();
     plait_worker w;
     CHECK_RC(plait_start(&w, PLAIT_PROCESS, give_back, NULL,
                          &(plait_options){.start_method = PLAIT_ZYGOTE}),
@@ -1178,6 +1529,7 @@ int main(int argc, char **argv)
         PROGRAM(the_streams_are_those_of_the_moment),
         PROGRAM(a_closed_stream_is_closed_there_too),
         PROGRAM(descriptors_are_handed_over_under_their_numbers),
+        PROGRAM(descriptors_up_to_the_limit_are_handed_over),
         PROGRAM(descriptors_that_cannot_be_handed_over_are_refused),
         PROGRAM(arguments_are_copied_and_freed),
         PROGRAM(private_arguments_are_refused),
@@ -1189,13 +1541,19 @@ int main(int argc, char **argv)
         PROGRAM(all_methods_meet_in_the_same_primitives),
         PROGRAM(a_killed_holder_is_noticed_at_once),
         PROGRAM(a_pool_of_clean_processes_maps),
+        PROGRAM(a_function_of_a_library_loaded_later_is_found_by_siblings),
         PROGRAM(processes_outlive_their_zygote),
         PROGRAM(a_zygote_that_dies_while_it_is_asked_is_made_anew),
         PROGRAM(no_start_is_made_twice_or_lost),
+        PROGRAM(a_cancelled_starter_leaves_the_zygote_to_others),
         PROGRAM(a_stopped_zygote_is_made_with_what_holds_then),
+        PROGRAM(a_program_that_has_given_something_up_does_not_get_it_back_from_its_zygote),
         PROGRAM(the_role_is_not_passed_on),
+        PROGRAM(no_descriptor_of_another_is_taken_for_the_zygotes),
         PROGRAM(terminal_signals_do_not_end_the_zygote),
         PROGRAM(the_preload_hook_runs_in_the_zygote_alone),
+        PROGRAM(a_preload_hook_may_take_long_and_print),
+        PROGRAM(who_reads_a_stream_sees_the_program_close_it),
         PROGRAM(a_thousand_starts_leave_nothing),
         PROGRAM(threads_start_at_once),
         PROGRAM(many_live_at_once),
@@ -1204,10 +1562,14 @@ int main(int argc, char **argv)
         PROGRAM(a_grandchild_dies_with_its_parent_and_nobody_else),
         PROGRAM(the_end_of_the_starting_thread_is_not_theirs),
         PROGRAM(detached_ones_outlive_the_program),
+        PROGRAM(detached_ones_run_though_the_program_ends_at_once),
         PROGRAM(options_of_the_process_are_applied_before_it_runs),
         PROGRAM(options_that_fail_are_told_by_the_start),
+        PROGRAM(options_are_applied_while_other_threads_fork),
         PROGRAM(without_plait_init_it_is_an_error_that_says_so),
         PROGRAM(a_program_that_calls_plait_init_only_sometimes_is_told),
+        PROGRAM(one_who_acts_as_another_user_is_not_executed_anew),
+        PROGRAM(a_role_is_taken_in_the_first_thread_only),
         PROGRAM(descriptors_at_their_limit_are_told),
         PROGRAM(a_program_that_closes_everything_is_told),
         PROGRAM(processes_are_refused_at_their_limit),
