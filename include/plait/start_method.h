@@ -28,7 +28,8 @@
  * program dies, so do its zygote and its processes, within milliseconds.
  * Limits: the zygote is a child of the program, and wait(NULL) waits for it: wait for pids. plait_init must be the first
  * line of main. A program whose file gives it privileges (setuid, file capabilities) is not executed anew, for it may have dropped
- * them: there the default is fork. It also is with PLAIT_LOCKDEP=1, whose reports name places in the code.
+ * them, nor one that acts as another user for a while (seteuid): there the default is fork. It also is with PLAIT_LOCKDEP=1, whose reports name
+ * places in the code.
  * Python's counterpart: multiprocessing.set_start_method; zygote is called forkserver there. */
 #ifndef PLAIT_START_METHOD_H
 #define PLAIT_START_METHOD_H

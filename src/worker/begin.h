@@ -94,7 +94,8 @@ int pl_reexec(const struct pl_role *role, struct pl_child_setup *setup, const in
 /* The role that this process was given; taken out of the environment. False: what stands there makes no sense. */
 bool pl_role_take(struct pl_role *ret);
 
-/* Whether the program may be executed anew at all: its file gives it no privileges that it may have dropped. */
+/* Whether the program may be executed anew at all: its file gives it no privileges that it may have dropped, and it acts as
+ * the user that it is. */
 bool pl_may_reexec(void);
 
 /* --- in an executed process; they do not return --- */

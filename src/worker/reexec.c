@@ -3,11 +3,14 @@
  * The new process has nothing from its starter but descriptors, under the numbers they have there, and one variable in its
  * environment that says what it is to be. plait_init, the first line of main, reads that and takes the variable out.
  *
- * Naive: whoever finds the variable takes the role. Its faults: a constructor of a library may run other programs
- * before main, to which the variable is passed on; and the starter may have died meanwhile, and then the program
- * would be run as if a user had called it, if the variable were just disbelieved. Cure: the variable names
- * the starter. Who has another parent and finds the lifeline cut is an orphan and leaves; who has another
- * parent and finds it whole was not meant. */
+ * Naive: whoever finds the variable takes the role. Its fault: a constructor of a library may run other programs before main,
+ * to which the variable is passed on. Naming the starter does not help: it may have died meanwhile, and its detached
+ * process is to run all the same. Cure: the variable names the process that is meant. The number is not known before there is
+ * that process; so it writes it in itself, last before the exec.
+ *
+ * Privileges. A process whose effective user is not its real one becomes by an exec what a setuid program is, and such a one must
+ * not take orders from its environment. So it is not executed anew (pl_may_reexec); should that happen after all, it ends
+ * rather than run main as if a user had called it. */
 #include "worker/begin.h"
 
 #include "base/atomic.h"
@@ -15,15 +18,22 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define VARIABLE "PLAIT_ROLE"
-enum { TEXT = 160 };
+enum {
+    TEXT = 160,
+    PID_AT = sizeof VARIABLE "=" - 1, /* where in the text the pid goes */
+    PID_DIGITS = 10,
+};
+
+/* As in port/child.c: it runs in memory that is shared with the starter. */
+#define IN_CHILD __attribute__((no_sanitize("thread", "address", "undefined")))
 
 extern char **environ;
 
@@ -65,16 +75,25 @@ int pl_program_keep(int argc, char **argv)
 
 bool pl_may_reexec(void)
 {
-    return getauxval(AT_SECURE) == 0;
+    return getauxval(AT_SECURE) == 0 && getuid() == geteuid() && getgid() == getegid();
 }
 
 /* --- the starter --- */
 
 static void write_role(const struct pl_role *role, char *text)
 {
-    snprintf(text, TEXT, VARIABLE "=%d %d %d %d %d %" PRIu32 " %" PRIu64 " %d", (int)role->kind,
-             (int)getpid(), role->arena, role->lifeline, role->socket, role->slot, role->meant,
+    snprintf(text, TEXT, VARIABLE "=%0*d %d %d %d %d %" PRIu32 " %" PRIu64 " %d", (int)PID_DIGITS,
+             0, (int)role->kind, role->arena, role->lifeline, role->socket, role->slot, role->meant,
              (int)role->fork_twice);
+}
+
+/* The new process, just before its exec: says in the text that it is the one. */
+IN_CHILD static int sign(void *text)
+{
+    long pid = syscall(SYS_getpid);
+    for (int i = PID_DIGITS - 1; i >= 0; i--, pid /= 10)
+        ((char *)text)[PID_AT + i] = (char)('0' + pid % 10);
+    return 0;
 }
 
 /* An environment with one variable more; to be freed. */
@@ -132,6 +151,8 @@ static int execute(struct pl_child_setup *setup, char *variable, struct pl_spawn
     char **environment = environment_with(given, variable);
     if (!environment)
         return PLAIT_ENOMEM;
+    setup->callback = sign;
+    setup->argument = variable;
     struct pl_spawn spawn = {
         .paths = program, .argv = arguments, .env = environment, .setup = setup};
     int rc = pl_child_spawn(&spawn, ret, &step, &path);
@@ -162,10 +183,10 @@ int pl_reexec(const struct pl_role *role, struct pl_child_setup *setup, const in
 
 /* --- the new process --- */
 
-static bool read_role(const char *text, struct pl_role *ret, int *ret_starter)
+static bool read_role(const char *text, struct pl_role *ret, int *ret_pid)
 {
     int kind, twice, n = 0;
-    if (sscanf(text, "%d %d %d %d %d %" SCNu32 " %" SCNu64 " %d%n", &kind, ret_starter, &ret->arena,
+    if (sscanf(text, "%d %d %d %d %d %" SCNu32 " %" SCNu64 " %d%n", ret_pid, &kind, &ret->arena,
                &ret->lifeline, &ret->socket, &ret->slot, &ret->meant, &twice, &n) != 8 ||
         text[n] != 0 || (kind != PL_ROLE_ZYGOTE && kind != PL_ROLE_SPAWNED))
         return false;
@@ -174,26 +195,19 @@ static bool read_role(const char *text, struct pl_role *ret, int *ret_starter)
     return true;
 }
 
-static bool is_cut(int lifeline)
-{
-    struct pollfd p = {.fd = lifeline, .events = 0};
-    return poll(&p, 1, 0) == 1 && (p.revents & POLLHUP);
-}
-
 bool pl_role_take(struct pl_role *ret)
 {
-    int starter;
+    enum { PRIVILEGED = 124 };
+    int pid;
     *ret = (struct pl_role){.kind = PL_ROLE_NONE};
-    const char *text = secure_getenv(VARIABLE);
+    const char *text = getenv(VARIABLE);
     if (!text)
         return true;
-    bool sane = read_role(text, ret, &starter);
+    bool sane = read_role(text, ret, &pid);
     unsetenv(VARIABLE);
-    pid_t parent = getppid(); /* 0: in another pid namespace */
-    if (!sane || parent == starter || parent == 0)
-        return sane;
-    if (is_cut(ret->lifeline))
-        _exit(0);
-    ret->kind = PL_ROLE_NONE;
-    return true;
+    if (sane && pid == (int)getpid() && getauxval(AT_SECURE))
+        _exit(PRIVILEGED);
+    if (sane && pid != (int)getpid())
+        ret->kind = PL_ROLE_NONE;
+    return sane;
 }

@@ -962,6 +962,58 @@ static int detached_ones_outlive_the_program(void *unused)
     return 0;
 }
 
+static int tell_the_board(void *board)
+{
+    TELL(*(int *)board, getpid());
+    return 0;
+}
+
+struct board_name {
+    char path[64];
+    int method;
+};
+
+static int open_board(void *arg)
+{
+    const struct board_name *name = arg;
+    int fd = open(name->path, O_RDWR | O_CLOEXEC);
+    int *board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    CHECK(board != MAP_FAILED);
+    return tell_the_board(board);
+}
+
+/* The starter has ended before the new process, executed anew, has come to plait_init. */
+static int start_detached_and_end(void *arg)
+{
+    struct board_name *name = arg;
+    plait_worker w;
+    CHECK_RC(plait_start(&w, PLAIT_PROCESS, open_board, name,
+                         &(plait_options){.start_method = name->method,
+                                          .detach = true,
+                                          .arg_size = sizeof *name}),
+             0);
+    _exit(0);
+}
+
+static int detached_ones_run_though_the_program_ends_at_once(void *unused)
+{
+    (void)unused;
+    FOR_EACH_METHOD(m)
+    {
+        struct board_name name = {"/tmp/plait-test-board-XXXXXX", m};
+        int fd = mkstemp(name.path);
+        CHECK(fd >= 0);
+        CHECK_EQ(ftruncate(fd, sizeof(int)), 0);
+        int *board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        CHECK(board != MAP_FAILED);
+        CHECK_EQ(t_reap(t_fork(start_detached_and_end, &name)), 0);
+        UNTIL(SEEN(*board) > 0);
+        unlink(name.path);
+        close(fd);
+    }
+    return 0;
+}
+
 /* --- options of the process --- */
 
 struct settings {
@@ -1067,6 +1119,30 @@ static int a_program_that_calls_plait_init_only_sometimes_is_told(void *unused)
     return exec_self("--sometimes");
 }
 
+/* An exec would make it what a setuid program is, which takes no role, and runs main. */
+static int one_who_acts_as_another_user_is_not_executed_anew(void *unused)
+{
+    (void)unused;
+    return geteuid() == 0 ? exec_self("--as-another") : PROGRAM_SKIPPED;
+}
+
+static int act_as_another(void)
+{
+    plait_worker w;
+    CHECK(!getenv("PLAIT_TEST_MAIN_RAN"));
+    setenv("PLAIT_TEST_MAIN_RAN", "1", 1);
+    CHECK_EQ(seteuid(1000000u + (unsigned)getpid()), 0);
+    FOR_EACH_CLEAN_METHOD(m)
+    CHECK_RC(plait_start(&w, PLAIT_PROCESS, give_back, NULL, &(plait_options){.start_method = m}),
+             PLAIT_ENOTSUP);
+    CHECK_EQ(plait_get_start_method(), PLAIT_FORK);
+    CHECK_EQ(run(PLAIT_START_DEFAULT, give_back, NULL), 0);
+    CHECK_EQ(seteuid(0), 0);
+    FOR_EACH_METHOD(m)
+    CHECK_EQ(run(m, give_back, NULL), 0);
+    return 0;
+}
+
 static int try_all(int expected_zygote, int expected_spawn)
 {
     plait_worker w;
@@ -1159,9 +1235,11 @@ static int in_another_role(const char *how)
 {
     if (strcmp(how, "--forgets") == 0)
         return try_all(PLAIT_EINIT, PLAIT_EINIT);
-    if (getenv("PLAIT_ROLE"))
+    if (getenv("PLAIT_ROLE") && strcmp(how, "--sometimes") == 0)
         return 0; /* main ends, and plait_init was not called */
     CHECK_RC(pl_program_begin(2, (char *[]){executable, (char *)(uintptr_t)how, NULL}), 0);
+    if (strcmp(how, "--as-another") == 0)
+        return act_as_another();
     plait_worker w;
     CHECK_RC(plait_start(&w, PLAIT_PROCESS, give_back, NULL,
                          &(plait_options){.start_method = PLAIT_ZYGOTE}),
@@ -1204,10 +1282,12 @@ int main(int argc, char **argv)
         PROGRAM(a_grandchild_dies_with_its_parent_and_nobody_else),
         PROGRAM(the_end_of_the_starting_thread_is_not_theirs),
         PROGRAM(detached_ones_outlive_the_program),
+        PROGRAM(detached_ones_run_though_the_program_ends_at_once),
         PROGRAM(options_of_the_process_are_applied_before_it_runs),
         PROGRAM(options_that_fail_are_told_by_the_start),
         PROGRAM(without_plait_init_it_is_an_error_that_says_so),
         PROGRAM(a_program_that_calls_plait_init_only_sometimes_is_told),
+        PROGRAM(one_who_acts_as_another_user_is_not_executed_anew),
         PROGRAM(descriptors_at_their_limit_are_told),
         PROGRAM(a_program_that_closes_everything_is_told),
         PROGRAM(processes_are_refused_at_their_limit),
