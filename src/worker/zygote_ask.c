@@ -47,12 +47,12 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 /* Under the lock. */
 static struct {
     int32_t pid; /* 0: none */
-    int handle;  /* pidfd, -1: not to be had */
+    uint64_t birth;
     int socket;
     ino_t inode; /* of the socket: the program may close our descriptors and use the numbers */
     struct standing standing;
     uint64_t lifeline; /* the one it is tied to */
-} zygote = {.handle = -1, .socket = -1};
+} zygote = {.socket = -1};
 
 bool pl_zygotes_fork_twice; /* tests: as where siblings cannot be made */
 
@@ -79,10 +79,8 @@ static void forget(void)
 {
     if (socket_is_ours())
         close(zygote.socket);
-    if (zygote.handle >= 0)
-        close(zygote.handle);
     zygote.pid = 0;
-    zygote.handle = zygote.socket = -1;
+    zygote.socket = -1;
 }
 
 /* It is the parent's. */
@@ -119,15 +117,22 @@ static void await_end(int32_t pid, int64_t deadline)
 }
 
 /* Ends the zygote for certain, and collects it. It is our child, so its pid is its own until then - unless the
- * program collects any child. */
+ * program collects any child; so its birth is looked at, too. No pidfd is kept: the program may close our descriptors, and
+ * then it could be that of another process. */
 static void bury(void)
 {
     int32_t pid = zygote.pid;
-    if (zygote.handle >= 0)
-        pl_process_signal(zygote.handle, SIGKILL);
-    else if (pl_process_child_runs(pid))
+    int handle = pl_process_open(pid);
+    uint64_t birth = pl_process_birth(pid); /* 0: there is no /proc any more */
+    bool is_it = birth == 0 || birth == zygote.birth;
+    if (is_it && pl_process_child_runs(pid) &&
+        (handle < 0 || pl_process_signal(handle, SIGKILL) == -ENOSYS))
         kill(pid, SIGKILL);
+    if (handle >= 0)
+        close(handle);
     forget(); /* the socket: that ends it, too, if it is another user's by now and may not be killed */
+    if (!is_it)
+        return;
     await_end(pid, plait_now() + patience);
     pl_process_collect(pid);
 }
@@ -185,8 +190,10 @@ static int execute(int ends[2])
         close(ends[0]);
         return rc;
     }
+    if (spawned.pidfd >= 0)
+        close(spawned.pidfd);
     zygote.pid = (int32_t)spawned.pid;
-    zygote.handle = spawned.pidfd;
+    zygote.birth = pl_process_birth((int)spawned.pid);
     zygote.socket = ends[0];
     zygote.inode = fstat(ends[0], &st) == 0 ? st.st_ino : 0;
     zygote.standing = standing_now();

@@ -682,6 +682,35 @@ static int the_role_is_not_passed_on(void *unused)
     return 0;
 }
 
+/* A program that closes all descriptors, as daemons do, may have its own under our numbers. */
+static int no_descriptor_of_another_is_taken_for_the_zygotes(void *unused)
+{
+    (void)unused;
+    char path[40], what[40];
+    CHECK_EQ(run(PLAIT_ZYGOTE, give_back, NULL), 0);
+    pid_t zygote = find_zygote(), bystander = fork();
+    if (bystander == 0)
+        t_sleep_for_ever();
+    int handle = pl_process_open(bystander);
+    CHECK(handle >= 0);
+    for (int fd = 3; fd < 64; fd++) {
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        ssize_t n = readlink(path, what, sizeof what - 1);
+        what[n < 0 ? 0 : n] = 0;
+        if (fd != handle && (strcmp(what, "anon_inode:[pidfd]") == 0 || strncmp(what, "socket:", 7) == 0))
+            CHECK_EQ(dup2(handle, fd), fd);
+    }
+    int files = t_open_files();
+    CHECK_RC(plait_zygote_stop(), 0);
+    CHECK_EQ(t_open_files(), files);
+    CHECK(!has_ended(bystander));
+    CHECK(has_ended(zygote));
+    CHECK_EQ(run(PLAIT_ZYGOTE, give_back, NULL), 0);
+    kill(bystander, SIGKILL);
+    t_reap(bystander);
+    return 0;
+}
+
 static int terminal_signals_do_not_end_the_zygote(void *unused)
 {
     (void)unused;
@@ -1272,6 +1301,7 @@ int main(int argc, char **argv)
         PROGRAM(no_start_is_made_twice_or_lost),
         PROGRAM(a_stopped_zygote_is_made_with_what_holds_then),
         PROGRAM(the_role_is_not_passed_on),
+        PROGRAM(no_descriptor_of_another_is_taken_for_the_zygotes),
         PROGRAM(terminal_signals_do_not_end_the_zygote),
         PROGRAM(the_preload_hook_runs_in_the_zygote_alone),
         PROGRAM(a_thousand_starts_leave_nothing),
