@@ -83,7 +83,7 @@ static int make_with_setup(struct child *child)
         return rc;
     int pid = make(child);
     close(child->report[1]);
-    rc = pid < 0 ? pid : pl_setup_hear(child->report[0]);
+    rc = pid < 0 ? pid : pl_setup_hear(child->report[0], pid);
     close(child->report[0]);
     if (rc < 0 && pid > 0)
         pl_process_await(pid);

@@ -3,11 +3,13 @@
 
 #include "port/child.h"
 #include "port/memory.h"
+#include "port/process.h"
 
 #include <plait/arena.h>
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -94,6 +96,10 @@ plait_process_options *pl_setup_copy(const plait_process_options *options)
 
 /* --- the report --- */
 
+/* Success is said, too. Naive: the pipe's end means it. Its fault: a process that another thread forks meanwhile has the
+ * writing end as well, and the end comes when that process has ended. For the same reason a child that is killed before it
+ * says anything is noticed by its pidfd. */
+
 int pl_setup_pipe(int ends[2])
 {
     int saved = errno;
@@ -111,13 +117,26 @@ int pl_setup_pipe(int ends[2])
     return PLAIT_EMFILE;
 }
 
-int pl_setup_hear(int end)
+/* Sleeps until something has been said, or the process has ended. */
+static void wait_for_news(int end, int pid)
+{
+    enum { SOON = 10 }; /* ms, where no pidfd is to be had */
+    int handle = pl_process_open(pid);
+    struct pollfd p[] = {{.fd = end, .events = POLLIN}, {.fd = handle, .events = POLLIN}};
+    int ready;
+    do
+        ready = poll(p, 2, handle >= 0 ? -1 : SOON);
+    while (ready <= 0 && (handle >= 0 || pl_process_child_runs(pid)));
+    if (handle >= 0)
+        close(handle);
+}
+
+int pl_setup_hear(int end, int pid)
 {
     int error = 0, saved = errno;
-    ssize_t n;
-    do
-        n = read(end, &error, sizeof error);
-    while (n < 0 && errno == EINTR);
+    struct pollfd p = {.fd = end, .events = POLLIN};
+    wait_for_news(end, pid);
+    ssize_t n = poll(&p, 1, 0) == 1 ? read(end, &error, sizeof error) : 0;
     errno = saved;
     return n == (ssize_t)sizeof error ? error : 0;
 }
@@ -160,9 +179,8 @@ void pl_setup_apply(const plait_process_options *options, int report)
 {
     enum { NOT_TOLD = 126, NOT_SET_UP = 127 };
     int rc = apply(options);
-    if (rc < 0) {
-        ssize_t n = write(report, &rc, sizeof rc);
+    ssize_t n = write(report, &rc, sizeof rc);
+    if (rc < 0)
         _exit(n == (ssize_t)sizeof rc ? NOT_SET_UP : NOT_TOLD);
-    }
     close(report);
 }

@@ -12,14 +12,14 @@ int pl_setup_check(const plait_process_options *options);
  * plait_free. NULL: plait_last_error. */
 plait_process_options *pl_setup_copy(const plait_process_options *options);
 
-/* --- the report: a pipe that says nothing if all went well --- */
+/* --- the report: a pipe by which the process says how it went --- */
 
 /* 0 with the reading and the writing end; PLAIT_EMFILE. */
 int pl_setup_pipe(int ends[2]);
 
 /* The starter, which has closed the writing end: waits until the process is past its setup or gone. 0, or what failed, an
  * errno negated; the process then ends. */
-int pl_setup_hear(int end);
+int pl_setup_hear(int end, int pid);
 
 /* The process: applies the options, and reports; does not return if it fails. */
 void pl_setup_apply(const plait_process_options *options, int report);

@@ -389,7 +389,7 @@ static int start_with_setup(struct letter *letter, const struct pl_birth *birth,
     letter->report = ends[1];
     rc = copy ? send_and_hear(letter, birth, begin) : plait_last_error();
     close(ends[1]);
-    int heard = rc > 0 ? pl_setup_hear(ends[0]) : 0;
+    int heard = rc > 0 ? pl_setup_hear(ends[0], rc) : 0;
     if (heard < 0)
         pl_process_await(rc);
     close(ends[0]);

@@ -1128,6 +1128,46 @@ static int options_that_fail_are_told_by_the_start(void *unused)
     return 0;
 }
 
+enum { BYSTANDERS = 60 };
+
+struct bystanders {
+    int n, done;
+    plait_worker workers[BYSTANDERS];
+};
+
+static void *fork_bystanders(void *arg)
+{
+    struct bystanders *b = arg;
+    for (int i = 0; i < BYSTANDERS; i++)
+        b->workers[i] = begin(PLAIT_FORK, stay, &b->n);
+    TELL(b->done, 1);
+    return NULL;
+}
+
+/* Processes that another thread forks meanwhile inherit what a start uses, and live on. */
+static int options_are_applied_while_other_threads_fork(void *unused)
+{
+    (void)unused;
+    FOR_EACH_METHOD(m)
+    {
+        struct bystanders *b = plait_alloc(sizeof *b);
+        plait_process_options at = {.nice = 1};
+        pthread_t thread;
+        CHECK_EQ(pthread_create(&thread, NULL, fork_bystanders, b), 0);
+        while (!SEEN(b->done)) {
+            plait_worker w;
+            CHECK_RC(plait_start(&w, PLAIT_PROCESS, give_back, NULL,
+                                 &(plait_options){.start_method = m, .process = &at}),
+                     0);
+            CHECK_EQ(t_join_one(w), 0);
+        }
+        pthread_join(thread, NULL);
+        for (int i = 0; i < BYSTANDERS; i++)
+            t_kill(b->workers[i]);
+    }
+    return 0;
+}
+
 /* --- when it cannot be --- */
 
 static int exec_self(const char *how)
@@ -1315,6 +1355,7 @@ int main(int argc, char **argv)
         PROGRAM(detached_ones_run_though_the_program_ends_at_once),
         PROGRAM(options_of_the_process_are_applied_before_it_runs),
         PROGRAM(options_that_fail_are_told_by_the_start),
+        PROGRAM(options_are_applied_while_other_threads_fork),
         PROGRAM(without_plait_init_it_is_an_error_that_says_so),
         PROGRAM(a_program_that_calls_plait_init_only_sometimes_is_told),
         PROGRAM(one_who_acts_as_another_user_is_not_executed_anew),
