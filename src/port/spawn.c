@@ -209,24 +209,58 @@ static int make_copy(struct pl_spawned *ret)
     return 0;
 }
 
-static int start_copied(const struct pl_spawn *spawn, struct pl_spawned *ret, struct report *report)
+/* Held while the writing end is open here: a process that another thread forked meanwhile would have it, too, and hold it open
+ * for as long as it lives. */
+static pthread_mutex_t piping = PTHREAD_MUTEX_INITIALIZER;
+
+static void before_fork(void)
+{
+    pthread_mutex_lock(&piping);
+}
+
+static void after_fork(void)
+{
+    pthread_mutex_unlock(&piping);
+}
+
+__attribute__((constructor(101))) static void guard_fork(void)
+{
+    pthread_atfork(before_fork, after_fork, after_fork);
+}
+
+/* 0 with the child and the reading end. */
+static int fork_with_pipe(const struct pl_spawn *spawn, struct pl_spawned *ret, int *ret_end)
 {
     int ends[2];
     int rc = make_pipe(spawn->setup->highest, ends);
     if (rc < 0)
         return rc;
-    ret->pidfd = -1;
     rc = make_copy(ret);
     if (rc == 0 && ret->pid == 0)
         copied_child(spawn, ends[1]);
     close(ends[1]);
+    if (rc < 0)
+        close(ends[0]);
+    *ret_end = ends[0];
+    return rc;
+}
+
+static int start_copied(const struct pl_spawn *spawn, struct pl_spawned *ret, struct report *report)
+{
+    int end;
+    ret->pidfd = -1;
+    pthread_mutex_lock(&piping);
+    int rc = fork_with_pipe(spawn, ret, &end);
+    pthread_mutex_unlock(&piping);
+    if (rc < 0)
+        return rc;
     ssize_t n = -1;
-    while (rc == 0 && (n = read(ends[0], report, sizeof *report)) < 0 && errno == EINTR)
+    while ((n = read(end, report, sizeof *report)) < 0 && errno == EINTR)
         ;
     if (n != sizeof *report)
         *report = (struct report){0, 0, 0};
-    close(ends[0]);
-    return rc;
+    close(end);
+    return 0;
 }
 
 static int start(const struct pl_spawn *spawn, struct pl_spawned *ret, struct report *report)

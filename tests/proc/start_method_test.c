@@ -1151,7 +1151,8 @@ static int options_are_applied_while_other_threads_fork(void *unused)
     FOR_EACH_METHOD(m)
     {
         struct bystanders *b = plait_alloc(sizeof *b);
-        plait_process_options at = {.nice = 1};
+        /* With a user, spawn copies its starter. */
+        plait_process_options at = {.nice = 1, .user = geteuid() == 0 ? "root" : NULL};
         pthread_t thread;
         CHECK_EQ(pthread_create(&thread, NULL, fork_bystanders, b), 0);
         while (!SEEN(b->done)) {
