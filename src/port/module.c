@@ -129,6 +129,20 @@ bool pl_module_of(const void *address, struct pl_module *ret, uintptr_t *ret_bas
     return true;
 }
 
+static int read_unloaded(struct dl_phdr_info *info, size_t size, void *ret)
+{
+    (void)size;
+    *(uint64_t *)ret = info->dlpi_subs;
+    return 1;
+}
+
+uint64_t pl_modules_unloaded(void)
+{
+    uint64_t n = 0;
+    dl_iterate_phdr(read_unloaded, &n);
+    return n;
+}
+
 static int find_loaded(const struct pl_module *module, uintptr_t *ret_base)
 {
     struct search s = {.like = module};

@@ -20,6 +20,9 @@ struct pl_module {
 /* The module that contains an address, and where it is loaded. False: in none (made at run time). */
 bool pl_module_of(const void *address, struct pl_module *ret, uintptr_t *ret_base);
 
+/* How many modules have been unloaded so far: while that stays the same, what was found of any holds. */
+uint64_t pl_modules_unloaded(void);
+
 /* Where that very build is loaded in this process; loads a library that is not yet. 0; -ENOENT (not to be had
  * here), -ENOEXEC (another build has its place). */
 int pl_module_find(const struct pl_module *module, uintptr_t *ret_base);

@@ -45,20 +45,27 @@ static struct pl_code_module *room_for_module(void)
     return plait_alloc(sizeof(struct pl_code_module));
 }
 
-/* The last answers of this thread. Only of the program itself: a library may be unloaded, and another take its place. */
+/* The last answers of this thread. The program stays where it is; a library may be unloaded, and another take its place. */
 static _Thread_local struct {
     plait_function *named, *found;
     struct pl_code name, of_found;
+    uint64_t unloaded_named, unloaded_found; /* modules, at that time */
 } last __attribute__((tls_model("initial-exec")));
+
+static bool holds(const struct pl_code *code, uint64_t unloaded)
+{
+    return code->module->what.is_program || pl_modules_unloaded() == unloaded;
+}
 
 int pl_code_name(struct pl_code *ret, plait_function *fn)
 {
     struct pl_module what;
     uintptr_t base;
-    if (fn && last.named == fn) {
+    if (fn && last.named == fn && holds(&last.name, last.unloaded_named)) {
         *ret = last.name;
         return 0;
     }
+    uint64_t unloaded = pl_modules_unloaded();
     if (!pl_module_of((const void *)(uintptr_t)fn, &what, &base))
         return PLAIT_EMODULE;
     struct pl_code_module *m = find_listed(&what);
@@ -70,28 +77,27 @@ int pl_code_name(struct pl_code *ret, plait_function *fn)
         push(m);
     }
     *ret = (struct pl_code){m, (uintptr_t)fn - base};
-    if (what.is_program) {
-        last.named = fn;
-        last.name = *ret;
-    }
+    last.named = fn;
+    last.name = *ret;
+    last.unloaded_named = unloaded;
     return 0;
 }
 
 int pl_code_find(const struct pl_code *code, plait_function **ret)
 {
     uintptr_t base;
-    if (code->module == last.of_found.module && code->offset == last.of_found.offset &&
-        last.found) {
+    if (last.found && code->module == last.of_found.module &&
+        code->offset == last.of_found.offset && holds(code, last.unloaded_found)) {
         *ret = last.found;
         return 0;
     }
+    uint64_t unloaded = pl_modules_unloaded();
     if (!code->module || pl_module_find(&code->module->what, &base) < 0)
         return PLAIT_EMODULE;
     *ret = (plait_function *)(base + code->offset);
-    if (code->module->what.is_program) {
-        last.found = *ret;
-        last.of_found = *code;
-    }
+    last.found = *ret;
+    last.of_found = *code;
+    last.unloaded_found = unloaded;
     return 0;
 }
 
@@ -121,7 +127,8 @@ void pl_function_set(struct pl_function *f, plait_function *fn, bool shared)
 
 int pl_function_get(const struct pl_function *f, plait_function **ret)
 {
-    if (f->image != pl_image())
+    const struct pl_code_module *m = f->code.module;
+    if (f->image != pl_image() || (m && !m->what.is_program))
         return pl_code_find(&f->code, ret);
     *ret = f->address;
     return 0;

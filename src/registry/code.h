@@ -23,7 +23,7 @@ int pl_code_name(struct pl_code *ret, plait_function *fn);
 int pl_code_find(const struct pl_code *code, plait_function **ret);
 
 /* Which image of the program this process runs: forked children share their parent's; executing makes another. In two
- * processes of the same image, code lies at the same addresses. */
+ * processes of the same image, the program's code lies at the same addresses; a library's not: each may have loaded it later. */
 uint64_t pl_image(void);
 
 /* A function kept where processes of several images find it. */

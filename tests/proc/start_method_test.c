@@ -554,6 +554,46 @@ static int a_pool_of_clean_processes_maps(void *unused)
     return 0;
 }
 
+struct library_meeting {
+    plait_barrier barrier;
+    int ready, actions;
+};
+
+static int load_and_meet(void *arg)
+{
+    struct library_meeting *m = arg;
+    void *library = dlopen(getenv("PLAIT_TEST_LIBRARY"), RTLD_NOW);
+    CHECK(library != NULL);
+    plait_function *fn = (plait_function *)(uintptr_t)dlsym(library, "library_function");
+    plait_barrier_options o = {.action = fn, .arg = &m->actions};
+    CHECK_RC(plait_barrier_init(&m->barrier, 2, &o), 0);
+    TELL(m->ready, 1);
+    return plait_barrier_wait(&m->barrier, PLAIT_FOREVER) >= 0 ? 0 : 1;
+}
+
+static int meet_last(void *arg)
+{
+    struct library_meeting *m = arg;
+    UNTIL(SEEN(m->ready) == 1 && plait_barrier_waiting(&m->barrier) == 1);
+    return plait_barrier_wait(&m->barrier, PLAIT_FOREVER) >= 0 ? 0 : 1;
+}
+
+/* Two of one zygote, of which only one has loaded the library. */
+static int a_function_of_a_library_loaded_later_is_found_by_siblings(void *unused)
+{
+    (void)unused;
+    FOR_EACH_METHOD(m)
+    {
+        struct library_meeting *meeting = plait_alloc(sizeof *meeting);
+        plait_worker first = begin(m, load_and_meet, meeting);
+        plait_worker last = begin(m, meet_last, meeting);
+        CHECK_EQ(t_join_one(first), 0);
+        CHECK_EQ(t_join_one(last), 0);
+        CHECK_EQ(meeting->actions, 4711);
+    }
+    return 0;
+}
+
 /* --- the zygote's life --- */
 
 static int stay(void *arg)
@@ -1337,6 +1377,7 @@ int main(int argc, char **argv)
         PROGRAM(all_methods_meet_in_the_same_primitives),
         PROGRAM(a_killed_holder_is_noticed_at_once),
         PROGRAM(a_pool_of_clean_processes_maps),
+        PROGRAM(a_function_of_a_library_loaded_later_is_found_by_siblings),
         PROGRAM(processes_outlive_their_zygote),
         PROGRAM(a_zygote_that_dies_while_it_is_asked_is_made_anew),
         PROGRAM(no_start_is_made_twice_or_lost),
