@@ -57,22 +57,44 @@ struct order {
 
 /* --- the child --- */
 
-/* Moves a descriptor to where no target is. */
-static int lift(int fd, int above)
+static bool is_place(const struct order *order, int fd)
 {
-    int moved = fd >= above ? fd : fcntl(fd, F_DUPFD_CLOEXEC, above);
-    if (moved != fd && moved >= 0)
-        close(fd);
-    return moved;
+    for (uint32_t i = 0; i < order->request.n_fds; i++)
+        if (order->request.places[i] == fd)
+            return true;
+    return fd >= 0 && fd <= STDERR_FILENO;
 }
 
-static int highest_place(const struct order *order)
+/* A copy of a descriptor under a higher number that nobody has asked for; -1: there is none. */
+static int copy_aside(const struct order *order, int fd)
 {
-    int highest = STDERR_FILENO;
-    for (uint32_t i = 0; i < order->request.n_fds; i++)
-        if (order->request.places[i] > highest)
-            highest = order->request.places[i];
-    return highest;
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, fd + 1);
+    while (copy >= 0 && is_place(order, copy)) {
+        int next = fcntl(fd, F_DUPFD_CLOEXEC, copy + 1);
+        close(copy);
+        copy = next;
+    }
+    return copy;
+}
+
+/* The descriptor where it is in nobody's way; -1: that cannot be. */
+static int step_aside(const struct order *order, int fd)
+{
+    if (!is_place(order, fd))
+        return fd;
+    int copy = copy_aside(order, fd);
+    close(fd);
+    return copy;
+}
+
+static bool arena_steps_aside(const struct order *order)
+{
+    int fd = pl_arena_descriptor();
+    if (!is_place(order, fd))
+        return true;
+    int copy = copy_aside(order, fd);
+    close(copy);
+    return copy >= 0 && pl_arena_lift_descriptor(copy) == 0;
 }
 
 static bool put(int fd, int place)
@@ -83,14 +105,14 @@ static bool put(int fd, int place)
     return done;
 }
 
-/* Gives the descriptors the numbers they have in the starter. First all are moved above any number that is asked for. */
+/* Gives the descriptors the numbers they have in the starter. First all are moved off the numbers that are asked for. */
 static bool take_descriptors(struct order *order)
 {
-    int above = highest_place(order) + 1, next = 0;
-    own.lifeline = lift(own.lifeline, above);
-    bool good = own.lifeline >= 0 && pl_arena_lift_descriptor(above) == 0;
+    int next = 0;
+    own.lifeline = step_aside(order, own.lifeline);
+    bool good = own.lifeline >= 0 && arena_steps_aside(order);
     for (int i = 0; i < order->n_fds; i++) {
-        order->fds[i] = lift(order->fds[i], above);
+        order->fds[i] = step_aside(order, order->fds[i]);
         good = good && order->fds[i] >= 0;
     }
     for (int stream = 0; stream <= STDERR_FILENO && good; stream++) {
@@ -256,14 +278,27 @@ static void close_all(const struct order *order)
         close(order->fds[i]);
 }
 
-/* Descriptors that did not all come: the table was full. */
+/* Whether a process of ours can have all it is to have. Descriptors that did not all come: the table was full. A number may be beyond
+ * our limit: the starter's may have risen since. */
+static bool can_be(const struct order *order)
+{
+    struct rlimit limit;
+    if (order->n_fds != expected_descriptors(&order->request))
+        return false;
+    if (order->request.n_fds == 0 || getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return true;
+    for (uint32_t i = 0; i < order->request.n_fds; i++)
+        if ((rlim_t)order->request.places[i] >= limit.rlim_cur)
+            return false;
+    return true;
+}
+
 static void serve_all(void)
 {
     static struct order order;
     while (receive(&order)) {
-        bool whole = order.n_fds == expected_descriptors(&order.request);
         int32_t pid = 0;
-        int rc = whole ? serve(&order, &pid) : PLAIT_EMFILE;
+        int rc = can_be(&order) ? serve(&order, &pid) : PLAIT_EMFILE;
         close_all(&order);
         answer(rc, pid);
     }
@@ -297,17 +332,25 @@ static void tie(int lifeline)
         pl_lifeline_tie_to(copy);
 }
 
+/* Moves a descriptor up, if there is room. */
+static int lift(int fd, int above)
+{
+    int lifted = fcntl(fd, F_DUPFD_CLOEXEC, above);
+    if (lifted < 0) {
+        fcntl(fd, F_SETFD, FD_CLOEXEC);
+        return fd;
+    }
+    close(fd);
+    return lifted;
+}
+
 static void get_out_of_the_way(void)
 {
     struct rlimit limit;
     int above = HIGH;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < 2 * HIGH)
         above = (int)limit.rlim_cur / 2;
-    int lifted = fcntl(own.socket, F_DUPFD_CLOEXEC, above);
-    if (lifted >= 0) {
-        close(own.socket);
-        own.socket = lifted;
-    }
+    own.socket = lift(own.socket, above);
     own.lifeline = lift(own.lifeline, above);
     pl_arena_lift_descriptor(above);
 }

@@ -269,6 +269,47 @@ static int descriptors_are_handed_over_under_their_numbers(void *unused)
     return 0;
 }
 
+static void hand_over(int method, struct handed *h, int expected)
+{
+    plait_worker w;
+    plait_options o = {.start_method = method, .fds = h->fds, .n_fds = (size_t)h->n};
+    CHECK_RC(plait_start(&w, PLAIT_PROCESS, compare_inodes, h, &o), expected);
+    if (expected == 0)
+        CHECK_EQ(t_join_one(w), 0);
+}
+
+static void limit_descriptors(rlim_t most)
+{
+    struct rlimit limit;
+    CHECK_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = most;
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+static int descriptors_up_to_the_limit_are_handed_over(void *unused)
+{
+    (void)unused;
+    struct handed *h = plait_alloc(sizeof *h);
+    limit_descriptors(100);
+    for (int fd = 44; fd < 60; fd++) /* where a zygote has its own */
+        add_pipe(h, fd);
+    add_pipe(h, 3 + t_open_files());
+    add_pipe(h, 98);
+    FOR_EACH_METHOD(m)
+    hand_over(m, h, 0);
+    add_pipe(h, 99);
+    hand_over(PLAIT_ZYGOTE, h, 0);
+    hand_over(PLAIT_SPAWN, h, PLAIT_EMFILE); /* which needs a number above */
+    limit_descriptors(200); /* of which the zygote does not know */
+    add_pipe(h, 150);
+    hand_over(PLAIT_FORK, h, 0);
+    hand_over(PLAIT_SPAWN, h, 0);
+    hand_over(PLAIT_ZYGOTE, h, PLAIT_EMFILE);
+    CHECK_RC(plait_zygote_stop(), 0);
+    hand_over(PLAIT_ZYGOTE, h, 0);
+    return 0;
+}
+
 static int descriptors_that_cannot_be_handed_over_are_refused(void *unused)
 {
     (void)unused;
@@ -1366,6 +1407,7 @@ int main(int argc, char **argv)
         PROGRAM(the_streams_are_those_of_the_moment),
         PROGRAM(a_closed_stream_is_closed_there_too),
         PROGRAM(descriptors_are_handed_over_under_their_numbers),
+        PROGRAM(descriptors_up_to_the_limit_are_handed_over),
         PROGRAM(descriptors_that_cannot_be_handed_over_are_refused),
         PROGRAM(arguments_are_copied_and_freed),
         PROGRAM(private_arguments_are_refused),
