@@ -107,5 +107,6 @@ _Noreturn void pl_spawned_main(const struct pl_role *role);
 extern int32_t pl_default_method;
 
 extern bool pl_zygotes_fork_twice; /* tests: as where siblings cannot be made */
+extern int64_t pl_zygote_patience; /* ns; tests: less */
 
 #endif

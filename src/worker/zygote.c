@@ -22,6 +22,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -150,10 +151,12 @@ static _Noreturn void child_main(struct order *order)
     close(own.socket);
     if (!take_descriptors(order))
         _exit(NO_DESCRIPTORS);
-    if (order->request.detached)
+    if (order->request.detached) {
         close(own.lifeline);
-    else
+        pl_lifeline_untie(); /* the zygote's, which does not hold this process */
+    } else {
         pl_lifeline_tie_to(own.lifeline);
+    }
     pl_signals_begin_child(); /* before any can come */
     let_signals_in();
     struct pl_slot *slot = pl_slot_at(order->request.slot);
@@ -182,10 +185,12 @@ static int fork_sibling(struct order *order, struct pl_begin *begin, int32_t *re
     return rc < 0 ? error_of(rc) : 0;
 }
 
-static _Noreturn void be_in_between(struct order *order, struct pl_begin *begin, int report)
+static _Noreturn void be_in_between(struct order *order, struct pl_begin *begin, const int ends[2])
 {
     pid_t self = getpid(), pid = fork();
     if (pid == 0) {
+        close(ends[0]);
+        close(ends[1]);
         while (getppid() == self) /* it is about to end, and the starter to be the parent */
             usleep(100);
         child_main(order);
@@ -193,7 +198,7 @@ static _Noreturn void be_in_between(struct order *order, struct pl_begin *begin,
     int32_t said = pid < 0 ? error_of(-errno) : (int32_t)pid;
     if (pid > 0)
         pl_store_release(&begin->pid, said);
-    ssize_t n = write(report, &said, sizeof said);
+    ssize_t n = write(ends[1], &said, sizeof said);
     _exit(n != (ssize_t)sizeof said);
 }
 
@@ -216,7 +221,7 @@ static int fork_grandchild(struct order *order, struct pl_begin *begin, int32_t 
         return PLAIT_EMFILE;
     pid_t between = fork();
     if (between == 0)
-        be_in_between(order, begin, ends[1]);
+        be_in_between(order, begin, ends);
     close(ends[1]);
     int32_t said = between < 0 ? error_of(-errno) : hear_in_between(between, ends[0]);
     close(ends[0]);
@@ -306,9 +311,14 @@ static void serve_all(void)
 
 /* --- the beginning --- */
 
+/* What it has printed would be in the buffers of every process. */
 static int run_preload(void)
 {
+    if (preload)
+        answer(PL_ZYGOTE_PRELOADS, 0);
     int rc = preload ? preload() : 0;
+    fflush(stdout);
+    fflush(stderr);
     if (rc < 0)
         return rc;
     return pl_process_threads(getpid()) > 1 && !own.forks_twice ? PLAIT_EPRELOAD : 0;
@@ -355,14 +365,31 @@ static void get_out_of_the_way(void)
     pl_arena_lift_descriptor(above);
 }
 
+/* Who reads what the program writes is told of the end when the program closes the stream, not when the zygote ends. The processes
+ * get the program's streams with each request. */
+static void let_go_of_streams(void)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int stream = 0; stream <= STDERR_FILENO; stream++) {
+        if (null < 0)
+            close(stream);
+        else
+            dup2(null, stream);
+    }
+    if (null > STDERR_FILENO)
+        close(null);
+}
+
 _Noreturn void pl_zygote_main(const struct pl_role *role)
 {
     prctl(PR_SET_NAME, "plait-zygote");
     own.socket = role->socket;
     tie(role->lifeline);
     int rc = prepare(role);
-    if (rc == 0)
+    if (rc == 0) {
         get_out_of_the_way();
+        let_go_of_streams();
+    }
     answer(rc == 0 && own.forks_twice ? PL_ZYGOTE_FORKS_TWICE : rc, 0);
     if (rc == 0)
         serve_all();

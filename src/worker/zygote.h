@@ -24,8 +24,9 @@ struct pl_zygote_request {
          PL_ZYGOTE_OWN_FDS]; /* the number each of the others is to have; only n_fds are sent */
 };
 
-/* The answer: 0 or the error; once unasked for, at the start: it is ready, and how it forks. */
-enum { PL_ZYGOTE_FORKS_TWICE = 1 };
+/* The answer: 0 or the error; unasked for, at the start: it has come to plait_init and goes on to the preload hook; then that it is
+ * ready, and how it forks. */
+enum { PL_ZYGOTE_FORKS_TWICE = 1, PL_ZYGOTE_PRELOADS = 2 };
 struct pl_zygote_answer {
     int32_t rc;
     int32_t pid; /* of the process */

@@ -33,7 +33,7 @@
 #include <unistd.h>
 
 /* ns after which a zygote that says nothing is taken for stuck: somebody has stopped it, or main does not call plait_init. */
-static const int64_t patience = INT64_C(10) * 1000 * 1000 * 1000;
+int64_t pl_zygote_patience = INT64_C(10) * 1000 * 1000 * 1000;
 
 /* Whose process it was when the zygote was made: what a zygote cannot change later. */
 struct standing {
@@ -133,7 +133,7 @@ static void bury(void)
     forget(); /* the socket: that ends it, too, if it is another user's by now and may not be killed */
     if (!is_it)
         return;
-    await_end(pid, plait_now() + patience);
+    await_end(pid, plait_now() + pl_zygote_patience);
     pl_process_collect(pid);
 }
 
@@ -151,13 +151,13 @@ static int make_socket(int ends[2])
 }
 
 /* 0 with the answer; -EPIPE: nobody is there any more; -ETIMEDOUT. */
-static int hear(struct pl_zygote_answer *ret)
+static int hear(struct pl_zygote_answer *ret, int64_t end)
 {
     struct pollfd p = {.fd = zygote.socket, .events = POLLIN};
-    int64_t end = plait_now() + patience;
     for (;;) {
-        int64_t left = end - plait_now();
-        int ready = left > 0 ? poll(&p, 1, (int)(left / 1000000) + 1) : 0;
+        int64_t left = end == PL_NEVER ? 0 : end - plait_now();
+        int most = end == PL_NEVER ? -1 : left > 0 ? (int)(left / 1000000) + 1 : 0;
+        int ready = poll(&p, 1, most);
         if (ready == 0)
             return -ETIMEDOUT;
         if (ready < 0)
@@ -210,7 +210,9 @@ static int make(void)
         rc = execute(ends);
     if (rc < 0)
         return rc;
-    int heard = hear(&hello);
+    int heard = hear(&hello, plait_now() + pl_zygote_patience);
+    if (heard == 0 && hello.rc == PL_ZYGOTE_PRELOADS) /* however long that takes */
+        heard = hear(&hello, PL_NEVER);
     if (heard == 0 && hello.rc == PL_ZYGOTE_FORKS_TWICE) /* its orphans are to come here */
         hello.rc = prctl(PR_SET_CHILD_SUBREAPER, 1) == 0 ? 0 : PLAIT_ENOTSUP;
     if (heard == 0 && hello.rc == 0)
@@ -297,6 +299,25 @@ static int write_letter(struct letter *letter, const struct pl_birth *birth)
     return enclose_given(letter, birth->options);
 }
 
+/* -EPIPE: the zygote is at fault; otherwise what is sent. EBADF: another thread has closed it in between; EINVAL: of a kind that cannot be
+ * sent (io_uring). */
+static int send_error(int error)
+{
+    switch (error) {
+    case ETOOMANYREFS:
+        return PLAIT_EMFILE;
+    case ENOBUFS:
+    case ENOMEM:
+        return PLAIT_ENOMEM;
+    case EBADF:
+        return PLAIT_EBADF;
+    case EINVAL:
+        return PLAIT_EINVAL;
+    default:
+        return -EPIPE;
+    }
+}
+
 static int send_letter(const struct letter *letter)
 {
     _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof letter->fds)];
@@ -316,7 +337,7 @@ static int send_letter(const struct letter *letter)
     do
         n = sendmsg(zygote.socket, &message, MSG_NOSIGNAL);
     while (n < 0 && errno == EINTR);
-    return n >= 0 ? 0 : errno == ETOOMANYREFS ? PLAIT_EMFILE : -EPIPE;
+    return n >= 0 ? 0 : send_error(errno);
 }
 
 /* The process that has been made after all, 0: there is none. To be asked once the zygote makes no more. As long as nobody has
@@ -336,12 +357,12 @@ static int ask(const struct letter *letter, const struct pl_birth *birth,
 {
     struct pl_zygote_answer answer;
     int rc = send_letter(letter);
+    if (rc < 0 && rc != -EPIPE)
+        return rc;
     if (rc == 0)
-        rc = hear(&answer);
+        rc = hear(&answer, plait_now() + pl_zygote_patience);
     if (rc == 0)
         return answer.rc < 0 ? answer.rc : answer.pid;
-    if (rc == PLAIT_EMFILE)
-        return rc;
     bury();
     int32_t pid = find_made(birth, begin);
     return pid ? pid : rc == -ETIMEDOUT ? PLAIT_EAGAIN : -EPIPE;

@@ -8,6 +8,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -814,6 +815,10 @@ static int say_preloaded(void *unused)
 
 static int preload(void)
 {
+    if (getenv("PLAIT_TEST_SLOW")) {
+        printf("x");
+        t_sleep(plait_seconds(4));
+    }
     preloaded = 77;
     const char *text = getenv("PLAIT_TEST_PRELOAD");
     return text ? atoi(text) : 0;
@@ -833,6 +838,42 @@ static int the_preload_hook_runs_in_the_zygote_alone(void *unused)
                          &(plait_options){.start_method = PLAIT_ZYGOTE}),
              -5);
     CHECK(!t_has_children());
+    return 0;
+}
+
+static int a_preload_hook_may_take_long_and_print(void *unused)
+{
+    (void)unused;
+    char text[20] = "";
+    int ends[2];
+    CHECK_EQ(pipe(ends), 0);
+    fflush(stdout);
+    int kept = dup(1);
+    dup2(ends[1], 1);
+    setenv("PLAIT_TEST_SLOW", "1", 1);
+    pl_zygote_patience = plait_seconds(3); /* with one that says nothing */
+    for (int i = 0; i < 3; i++)
+        CHECK_EQ(run(PLAIT_ZYGOTE, give_back, NULL), 0);
+    dup2(kept, 1);
+    close(ends[1]);
+    CHECK_EQ(read(ends[0], text, sizeof text), 1); /* once, not by each process */
+    return 0;
+}
+
+static int who_reads_a_stream_sees_the_program_close_it(void *unused)
+{
+    (void)unused;
+    char byte;
+    int ends[2];
+    CHECK_EQ(pipe(ends), 0);
+    dup2(ends[1], 1);
+    close(ends[1]);
+    CHECK_EQ(run(PLAIT_ZYGOTE, give_back, NULL), 0);
+    close(1);
+    struct pollfd p = {.fd = ends[0], .events = POLLIN};
+    CHECK_EQ(poll(&p, 1, T_PATIENCE_S * 1000), 1);
+    CHECK_EQ(read(ends[0], &byte, 1), 0);
+    CHECK_EQ(run(PLAIT_ZYGOTE, give_back, NULL), 0);
     return 0;
 }
 
@@ -1428,6 +1469,8 @@ int main(int argc, char **argv)
         PROGRAM(no_descriptor_of_another_is_taken_for_the_zygotes),
         PROGRAM(terminal_signals_do_not_end_the_zygote),
         PROGRAM(the_preload_hook_runs_in_the_zygote_alone),
+        PROGRAM(a_preload_hook_may_take_long_and_print),
+        PROGRAM(who_reads_a_stream_sees_the_program_close_it),
         PROGRAM(a_thousand_starts_leave_nothing),
         PROGRAM(threads_start_at_once),
         PROGRAM(many_live_at_once),
