@@ -26,6 +26,8 @@
  *
  * Death: a zygote that is killed is made anew at the next start, and the processes it made live on. When the
  * program dies, so do its zygote and its processes, within milliseconds.
+ * If the user, the groups, the session, the process group or the root directory of the program have changed, its zygote is made anew by
+ * itself. A program that locks itself in by other means (seccomp, capabilities, namespaces) calls plait_zygote_stop after that.
  * Limits: the zygote is a child of the program, and wait(NULL) waits for it: wait for pids. plait_init must be the first
  * line of main. A program whose file gives it privileges (setuid, file capabilities) is not executed anew, for it may have dropped
  * them, nor one that acts as another user for a while (seteuid): there the default is fork. It also is with PLAIT_LOCKDEP=1, whose reports name

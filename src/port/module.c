@@ -126,7 +126,7 @@ bool pl_module_of(const void *address, struct pl_module *ret, uintptr_t *ret_bas
         return false;
     *ret = s.found;
     *ret_base = s.base;
-    return true;
+    return s.found.id[0] != NO_ID; /* its file is gone: it could be any */
 }
 
 static int read_unloaded(struct dl_phdr_info *info, size_t size, void *ret)

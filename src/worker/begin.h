@@ -41,7 +41,10 @@ int pl_fork_start(const struct pl_birth *birth);
 int pl_spawn_start(const struct pl_birth *birth);
 int pl_zygote_start(const struct pl_birth *birth);
 
-/* --- the child: process.c --- */
+/* --- both sides: process.c --- */
+
+/* The starter, at the end: notes which process it is. */
+void pl_birth_done(const struct pl_birth *birth, int32_t pid);
 
 /* Runs the worker of an entry as this process, and ends it. All that ties the process to its parent is done. */
 _Noreturn void pl_process_main(struct pl_slot *slot, uint64_t meant);

@@ -1,5 +1,4 @@
 /* PLAIT_FORK: a copy of the caller, which has all that the caller had. */
-#include "base/atomic.h"
 #include "port/context.h"
 #include "worker/begin.h"
 #include "worker/setup.h"
@@ -102,7 +101,6 @@ int pl_fork_start(const struct pl_birth *birth)
     errno = saved;
     if (rc < 0)
         return rc;
-    pl_store_relaxed(&birth->slot->tid, (int32_t)rc);
-    pl_store_release(&birth->slot->pid, (int32_t)rc);
+    pl_birth_done(birth, (int32_t)rc);
     return 0;
 }

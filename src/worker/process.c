@@ -149,6 +149,17 @@ _Noreturn void pl_process_main(struct pl_slot *slot, uint64_t meant)
     _exit(status & 0xff);
 }
 
+/* Not once it runs: then it has noted that itself, may have ended, been joined by another thread, and the entry be another's. */
+void pl_birth_done(const struct pl_birth *birth, int32_t pid)
+{
+    uint64_t life = pl_load_acquire(&birth->slot->life);
+    if (pl_generation_of(life) != pl_generation_of(birth->meant) ||
+        (pl_life_of(life) != PL_NEW && pl_life_of(life) != PL_ENTERING))
+        return;
+    pl_store_relaxed(&birth->slot->tid, pid);
+    pl_store_release(&birth->slot->pid, pid);
+}
+
 int pl_process_start(struct pl_slot *slot, int method, const plait_options *o)
 {
     struct pl_birth birth = {

@@ -36,8 +36,7 @@ int pl_spawn_start(const struct pl_birth *birth)
         return rc;
     if (spawned.pidfd >= 0)
         close(spawned.pidfd);
-    pl_store_relaxed(&birth->slot->tid, (int32_t)spawned.pid);
-    pl_store_release(&birth->slot->pid, (int32_t)spawned.pid);
+    pl_birth_done(birth, (int32_t)spawned.pid);
     return 0;
 }
 

@@ -24,7 +24,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -40,6 +39,9 @@ struct standing {
     uid_t user;
     gid_t group;
     pid_t session, process_group;
+    dev_t root_device; /* of the root directory */
+    ino_t root;
+    uint64_t groups; /* digest of the further groups */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -97,15 +99,31 @@ __attribute__((constructor(101))) static void watch_fork(void)
 
 /* --- keeping one --- */
 
+static uint64_t digest_groups(void)
+{
+    enum { MOST = 1024 };
+    gid_t groups[MOST];
+    int n = getgroups(MOST, groups);
+    uint64_t digest = (uint64_t)n;
+    for (int i = 0; i < n; i++)
+        digest = (digest ^ groups[i]) * UINT64_C(0x9e3779b97f4a7c15);
+    return digest;
+}
+
 static struct standing standing_now(void)
 {
-    return (struct standing){geteuid(), getegid(), getsid(0), getpgrp()};
+    struct stat root = {0};
+    int rc = stat("/", &root);
+    (void)rc; /* unknown: no change either */
+    return (struct standing){geteuid(),   getegid(),   getsid(0),        getpgrp(),
+                             root.st_dev, root.st_ino, digest_groups()};
 }
 
 static bool stands_as(const struct standing *a, const struct standing *b)
 {
     return a->user == b->user && a->group == b->group && a->session == b->session &&
-           a->process_group == b->process_group;
+           a->process_group == b->process_group && a->root_device == b->root_device &&
+           a->root == b->root && a->groups == b->groups;
 }
 
 static void await_end(int32_t pid, int64_t deadline)
@@ -341,14 +359,15 @@ static int send_letter(const struct letter *letter)
 }
 
 /* The process that has been made after all, 0: there is none. To be asked once the zygote makes no more. As long as nobody has
- * entered, the block is there. */
+ * entered, the block is there; who is entering, and may be killed there, has its number in the entry's life. */
 static int32_t find_made(const struct pl_birth *birth, const struct pl_begin *begin)
 {
-    int32_t pid = pl_load_acquire(&begin->pid);
-    bool entered = pl_load_acquire(&birth->slot->life) != birth->meant;
-    while (entered && (pid = pl_load_acquire(&birth->slot->pid)) == 0)
-        sched_yield(); /* it is just writing it down */
-    return pid;
+    int32_t noted = pl_load_acquire(&begin->pid);
+    uint64_t life = pl_load_acquire(&birth->slot->life);
+    int32_t pid = pl_load_acquire(&birth->slot->pid);
+    if (life == birth->meant)
+        return noted;
+    return pid ? pid : (int32_t)(life & PL_ID_MASK);
 }
 
 /* The pid; -EPIPE: the zygote has gone, and no process is made; or the error. */
@@ -424,24 +443,28 @@ int pl_zygote_start(const struct pl_birth *birth)
     struct pl_begin *begin = birth->slot->argument;
     if (birth->options->n_fds > PL_ZYGOTE_FDS - PL_ZYGOTE_OWN_FDS)
         return PLAIT_EOVERFLOW;
-    int saved = errno;
+    int saved = errno, cancelling;
+    /* A thread that ended here would leave the lock to nobody. */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelling);
     int rc = birth->options->process ? start_with_setup(&letter, birth, begin)
                                      : send_and_hear(&letter, birth, begin);
+    pthread_setcancelstate(cancelling, NULL);
     errno = saved;
     if (rc < 0)
         return rc;
-    pl_store_relaxed(&birth->slot->tid, (int32_t)rc);
-    pl_store_release(&birth->slot->pid, (int32_t)rc);
+    pl_birth_done(birth, (int32_t)rc);
     return 0;
 }
 
 int plait_zygote_stop(void)
 {
-    int saved = errno;
+    int saved = errno, cancelling;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelling);
     pthread_mutex_lock(&lock);
     if (zygote.pid)
         bury();
     pthread_mutex_unlock(&lock);
+    pthread_setcancelstate(cancelling, NULL);
     errno = saved;
     return 0;
 }

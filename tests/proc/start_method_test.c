@@ -8,6 +8,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -729,6 +730,32 @@ static int no_start_is_made_twice_or_lost(void *unused)
     return 0;
 }
 
+static void *start_one_by_zygote(void *unused)
+{
+    (void)unused;
+    plait_worker w;
+    plait_start(&w, PLAIT_PROCESS, give_back, NULL,
+                &(plait_options){.start_method = PLAIT_ZYGOTE, .daemon = true});
+    return NULL;
+}
+
+static int a_cancelled_starter_leaves_the_zygote_to_others(void *unused)
+{
+    (void)unused;
+    pthread_t thread;
+    CHECK_EQ(run(PLAIT_ZYGOTE, give_back, NULL), 0);
+    pid_t zygote = find_zygote();
+    CHECK_EQ(kill(zygote, SIGSTOP), 0);
+    CHECK_EQ(pthread_create(&thread, NULL, start_one_by_zygote, NULL), 0);
+    t_sleep(plait_ms(50)); /* it waits for an answer, most likely; in any case the rest holds */
+    pthread_cancel(thread);
+    t_sleep(plait_ms(50));
+    CHECK_EQ(kill(zygote, SIGCONT), 0);
+    pthread_join(thread, NULL);
+    CHECK_EQ(run(PLAIT_ZYGOTE, give_back, NULL), 0);
+    return run(PLAIT_FORK, give_back, NULL);
+}
+
 static int say_environment(void *unused)
 {
     (void)unused;
@@ -747,6 +774,27 @@ static int a_stopped_zygote_is_made_with_what_holds_then(void *unused)
     CHECK_RC(plait_zygote_stop(), 0);
     CHECK_EQ(find_zygote(), -1);
     CHECK_EQ(run(PLAIT_ZYGOTE, say_environment, NULL), 2);
+    return 0;
+}
+
+/* Its processes would have what the program has given up. */
+static int a_program_that_has_given_something_up_does_not_get_it_back_from_its_zygote(void *unused)
+{
+    (void)unused;
+    if (geteuid() != 0)
+        return PROGRAM_SKIPPED;
+    plait_worker w;
+    const gid_t group = 12345;
+    CHECK_EQ(run(PLAIT_ZYGOTE, give_back, NULL), 0);
+    pid_t zygote = find_zygote();
+    CHECK_EQ(setgroups(1, &group), 0);
+    CHECK_EQ(run(PLAIT_ZYGOTE, give_back, NULL), 0);
+    CHECK(find_zygote() != zygote);
+    CHECK_EQ(chroot("/usr"), 0);
+    CHECK_RC(plait_start(&w, PLAIT_PROCESS, give_back, NULL,
+                         &(plait_options){.start_method = PLAIT_ZYGOTE}),
+             PLAIT_ENOTSUP); /* there is no /proc below that root */
+    CHECK_EQ(run(PLAIT_FORK, give_back, NULL), 0);
     return 0;
 }
 
@@ -1464,7 +1512,9 @@ int main(int argc, char **argv)
         PROGRAM(processes_outlive_their_zygote),
         PROGRAM(a_zygote_that_dies_while_it_is_asked_is_made_anew),
         PROGRAM(no_start_is_made_twice_or_lost),
+        PROGRAM(a_cancelled_starter_leaves_the_zygote_to_others),
         PROGRAM(a_stopped_zygote_is_made_with_what_holds_then),
+        PROGRAM(a_program_that_has_given_something_up_does_not_get_it_back_from_its_zygote),
         PROGRAM(the_role_is_not_passed_on),
         PROGRAM(no_descriptor_of_another_is_taken_for_the_zygotes),
         PROGRAM(terminal_signals_do_not_end_the_zygote),
