@@ -129,7 +129,8 @@ PLAIT_API int plait_init(int *argc, char ***argv);
  *   returned, PLAIT_EARENA; with .process what of it cannot be had (process.h): PLAIT_ENOENT, PLAIT_EPERM, PLAIT_EACCES and other errno
  *   values; of tasks: PLAIT_EOVERFLOW (.delay), PLAIT_ESTALE (the thread of .loop has no loop).
  *   If the function's library is not to be had in the new process, the worker ends at once with the status PLAIT_EMODULE; if
- *   there is no room for the arena at its addresses there (RLIMIT_AS, too), with the exit code 125.
+ *   there is no room for the arena at its addresses there (RLIMIT_AS, too), with the exit code 125; if main calls plait_init in
+ *   another thread than its first, 124.
  * Blocks: no; the first zygote of a process takes some milliseconds. Who: threads, processes and tasks; not signal handlers; after fork, yes.
  * Ownership: the worker is joinable until joined or detached.
  * Python: Thread(target=fn, args=(arg,)).start(), Process(...).start(). */

@@ -60,7 +60,7 @@ static const struct {
     ROW(PLAIT_ENAME, "the host name cannot be resolved"),
     ROW(PLAIT_EINIT, "main does not begin with plait_init"),
     ROW(PLAIT_EMODULE, "the function's program or library is not the same in the new process"),
-    ROW(PLAIT_EPRELOAD, "the hook of plait_zygote_preload has started threads"),
+    ROW(PLAIT_EPRELOAD, "the hook of plait_zygote_preload, or a constructor, has started threads"),
     ROW(PLAIT_ENOSTATUS, "the program has ended, and somebody else took its status"),
     ROW(PLAIT_ESTATUS, "the program has ended with a status other than 0"),
     ROW(PLAIT_ETLS, "the TLS handshake failed or the certificate was refused"),

@@ -10,7 +10,8 @@
  *
  * Privileges. A process whose effective user is not its real one becomes by an exec what a setuid program is, and such a one must
  * not take orders from its environment. So it is not executed anew (pl_may_reexec); should that happen after all, it ends
- * rather than run main as if a user had called it. */
+ * rather than run main as if a user had called it. So does one whose first thread is not the one that takes the role: main would go
+ * on when the worker leaves by pthread_exit. */
 #include "worker/begin.h"
 
 #include "base/atomic.h"
@@ -197,7 +198,7 @@ static bool read_role(const char *text, struct pl_role *ret, int *ret_pid)
 
 bool pl_role_take(struct pl_role *ret)
 {
-    enum { PRIVILEGED = 124 };
+    enum { CANNOT_BE = 124 };
     int pid;
     *ret = (struct pl_role){.kind = PL_ROLE_NONE};
     const char *text = getenv(VARIABLE);
@@ -205,8 +206,8 @@ bool pl_role_take(struct pl_role *ret)
         return true;
     bool sane = read_role(text, ret, &pid);
     unsetenv(VARIABLE);
-    if (sane && pid == (int)getpid() && getauxval(AT_SECURE))
-        _exit(PRIVILEGED);
+    if (sane && pid == (int)getpid() && (getauxval(AT_SECURE) || gettid() != pid))
+        _exit(CANNOT_BE);
     if (sane && pid != (int)getpid())
         ret->kind = PL_ROLE_NONE;
     return sane;

@@ -1383,6 +1383,33 @@ static int act_as_another(void)
     return 0;
 }
 
+/* A worker that left by pthread_exit would have main go on, as if a user had called it. */
+static int a_role_is_taken_in_the_first_thread_only(void *unused)
+{
+    (void)unused;
+    return exec_self("--in-thread");
+}
+
+static void *begin_program(void *how)
+{
+    CHECK_RC(pl_program_begin(2, (char *[]){executable, how, NULL}), 0);
+    return NULL;
+}
+
+static int begin_in_a_thread(const char *how)
+{
+    enum { CANNOT_BE = 124 };
+    pthread_t thread;
+    plait_worker w;
+    CHECK_EQ(pthread_create(&thread, NULL, begin_program, (void *)(uintptr_t)how), 0);
+    pthread_join(thread, NULL);
+    CHECK_RC(plait_start(&w, PLAIT_PROCESS, give_back, NULL,
+                         &(plait_options){.start_method = PLAIT_ZYGOTE}),
+             PLAIT_EINIT);
+    CHECK_EQ(run(PLAIT_SPAWN, give_back, NULL), CANNOT_BE);
+    return 0;
+}
+
 static int try_all(int expected_zygote, int expected_spawn)
 {
     plait_worker w;
@@ -1475,6 +1502,8 @@ static int in_another_role(const char *how)
 {
     if (strcmp(how, "--forgets") == 0)
         return try_all(PLAIT_EINIT, PLAIT_EINIT);
+    if (strcmp(how, "--in-thread") == 0)
+        return begin_in_a_thread(how);
     if (getenv("PLAIT_ROLE") && strcmp(how, "--sometimes") == 0)
         return 0; /* main ends, and plait_init was not called */
     CHECK_RC(pl_program_begin(2, (char *[]){executable, (char *)(uintptr_t)how, NULL}), 0);
@@ -1536,6 +1565,7 @@ int main(int argc, char **argv)
         PROGRAM(without_plait_init_it_is_an_error_that_says_so),
         PROGRAM(a_program_that_calls_plait_init_only_sometimes_is_told),
         PROGRAM(one_who_acts_as_another_user_is_not_executed_anew),
+        PROGRAM(a_role_is_taken_in_the_first_thread_only),
         PROGRAM(descriptors_at_their_limit_are_told),
         PROGRAM(a_program_that_closes_everything_is_told),
         PROGRAM(processes_are_refused_at_their_limit),
