@@ -115,7 +115,7 @@ static struct standing standing_now(void)
     struct stat root = {0};
     int rc = stat("/", &root);
     (void)rc; /* unknown: no change either */
-    return (struct standing){geteuid(),   getegid(),   getsid(0),        getpgrp(),
+    return (struct standing){geteuid(),   getegid(),   getsid(0),      getpgrp(),
                              root.st_dev, root.st_ino, digest_groups()};
 }
 

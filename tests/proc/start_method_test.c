@@ -302,7 +302,7 @@ static int descriptors_up_to_the_limit_are_handed_over(void *unused)
     add_pipe(h, 99);
     hand_over(PLAIT_ZYGOTE, h, 0);
     hand_over(PLAIT_SPAWN, h, PLAIT_EMFILE); /* which needs a number above */
-    limit_descriptors(200); /* of which the zygote does not know */
+    limit_descriptors(200);                  /* of which the zygote does not know */
     add_pipe(h, 150);
     hand_over(PLAIT_FORK, h, 0);
     hand_over(PLAIT_SPAWN, h, 0);
@@ -827,7 +827,8 @@ static int no_descriptor_of_another_is_taken_for_the_zygotes(void *unused)
         snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
         ssize_t n = readlink(path, what, sizeof what - 1);
         what[n < 0 ? 0 : n] = 0;
-        if (fd != handle && (strcmp(what, "anon_inode:[pidfd]") == 0 || strncmp(what, "socket:", 7) == 0))
+        if (fd != handle &&
+            (strcmp(what, "anon_inode:[pidfd]") == 0 || strncmp(what, "socket:", 7) == 0))
             CHECK_EQ(dup2(handle, fd), fd);
     }
     int files = t_open_files();
