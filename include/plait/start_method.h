@@ -9,8 +9,8 @@
  *                 much into private memory and want to share it copy-on-write.
  *
  * What a process made by zygote or spawn has: the arena; the descriptors 0, 1, 2 and those of .fds, under the same
- * numbers; the starter's working directory, environment, user, limits, affinity and niceness - with zygote those are the ones of the
- * moment when the zygote was made, but for the working directory and the three streams. No signal is
+ * numbers; the starter's working directory, environment, user, limits, file mode mask, affinity and niceness - with zygote those
+ * are the ones of the moment when the zygote was made, but for the working directory and the three streams. No signal is
  * blocked or handled. Variables have their initial values, or what the preload hook gave them.
  * The function to run may be any of the program or a library it has loaded, static ones too; it is found by the build id of
  * its module. Code made at run time is refused.
@@ -26,12 +26,12 @@
  *
  * Death: a zygote that is killed is made anew at the next start, and the processes it made live on. When the
  * program dies, so do its zygote and its processes, within milliseconds.
- * If the user, the groups, the session, the process group or the root directory of the program have changed, its zygote is made anew by
- * itself. A program that locks itself in by other means (seccomp, capabilities, namespaces) calls plait_zygote_stop after that.
+ * If the user, the groups, the session, the process group or the root directory of the program have changed, its zygote is
+ * made anew by itself. A program that locks itself in by other means (seccomp, capabilities, namespaces) calls plait_zygote_stop after that.
  * Limits: the zygote is a child of the program, and wait(NULL) waits for it: wait for pids. plait_init must be the first
  * line of main. A program whose file gives it privileges (setuid, file capabilities) is not executed anew, for it may have dropped
- * them, nor one that acts as another user for a while (seteuid): there the default is fork. It also is with PLAIT_LOCKDEP=1, whose reports name
- * places in the code.
+ * them, nor one that acts as another user for a while (seteuid): there the default is fork. It also is with PLAIT_LOCKDEP=1,
+ * whose reports name places in the code.
  * Python's counterpart: multiprocessing.set_start_method; zygote is called forkserver there. */
 #ifndef PLAIT_START_METHOD_H
 #define PLAIT_START_METHOD_H
