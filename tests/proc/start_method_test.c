@@ -790,12 +790,15 @@ static int a_program_that_has_given_something_up_does_not_get_it_back_from_its_z
     CHECK_EQ(setgroups(1, &group), 0);
     CHECK_EQ(run(PLAIT_ZYGOTE, give_back, NULL), 0);
     CHECK(find_zygote() != zygote);
+    int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     CHECK_EQ(chroot("/usr"), 0);
     CHECK_RC(plait_start(&w, PLAIT_PROCESS, give_back, NULL,
                          &(plait_options){.start_method = PLAIT_ZYGOTE}),
              PLAIT_ENOTSUP); /* there is no /proc below that root */
     CHECK_EQ(run(PLAIT_FORK, give_back, NULL), 0);
-    return 0;
+    CHECK_EQ(fchdir(root), 0);
+    CHECK_EQ(chroot("."), 0);
+    return run(PLAIT_ZYGOTE, give_back, NULL);
 }
 
 static int say_role(void *unused)
