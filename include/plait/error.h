@@ -76,8 +76,7 @@ enum plait_code {
     PLAIT_ESEGMENT = -4017,   /* the file of that name is no segment, or one of another version */
     PLAIT_EINTENSITY = -4018, /* a supervisor's children ended too often in too short a time */
     PLAIT_EMODULE = -4019,    /* the function's module is not the same in the new process */
-    PLAIT_EPRELOAD =
-        -4020, /* the zygote has threads: of its hook, or of a constructor before main */
+    PLAIT_EPRELOAD = -4020,   /* the zygote has threads, of its preload hook or a constructor */
 };
 
 /* The sentence for a code ("the time given is over"), for any other errno negated libc's. Never NULL; an

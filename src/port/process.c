@@ -30,14 +30,15 @@ static int64_t timeval_ns(struct timeval t)
     return (int64_t)t.tv_sec * 1000000000 + (int64_t)t.tv_usec * 1000;
 }
 
-/* glibc's waitid leaves the usage out; the system call has it. */
+/* glibc's waitid leaves the usage out; the system call has it. __WALL: a child that is killed before its exec is none
+ * that ends with SIGCHLD (port/spawn.c). */
 static int wait_once(int pid, int options, siginfo_t *info, struct rusage *usage)
 {
     int saved = errno;
     info->si_pid = 0;
     long rc;
     do
-        rc = syscall(SYS_waitid, P_PID, pid, info, options, usage);
+        rc = syscall(SYS_waitid, P_PID, pid, info, options | __WALL, usage);
     while (rc < 0 && errno == EINTR);
     int error = rc < 0 ? -errno : info->si_pid == 0 ? -EAGAIN : 0;
     errno = saved;

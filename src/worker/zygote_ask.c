@@ -219,6 +219,15 @@ static int execute(int ends[2])
     return 0;
 }
 
+/* Whether the zygote was killed, rather than that main has gone its own way. */
+static bool was_killed(void)
+{
+    struct pl_process_end end;
+    await_end(zygote.pid, plait_now() + pl_zygote_patience);
+    return pl_process_reap(zygote.pid, zygote.birth, &end) == 0 && end.signal == SIGKILL;
+}
+
+/* 0; -EPIPE: try again; or the error. */
 static int make(void)
 {
     int ends[2];
@@ -235,8 +244,9 @@ static int make(void)
         hello.rc = prctl(PR_SET_CHILD_SUBREAPER, 1) == 0 ? 0 : PLAIT_ENOTSUP;
     if (heard == 0 && hello.rc == 0)
         return 0;
+    bool killed = heard == -EPIPE && was_killed();
     bury();
-    return heard < 0 ? PLAIT_EINIT : hello.rc;
+    return killed ? -EPIPE : heard < 0 ? PLAIT_EINIT : hello.rc;
 }
 
 static int need(void)

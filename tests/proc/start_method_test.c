@@ -872,6 +872,8 @@ static int preload(void)
         t_sleep(plait_seconds(4));
     }
     preloaded = 77;
+    if (getenv("PLAIT_TEST_KILL"))
+        kill(getpid(), SIGKILL);
     const char *text = getenv("PLAIT_TEST_PRELOAD");
     return text ? atoi(text) : 0;
 }
@@ -889,6 +891,47 @@ static int the_preload_hook_runs_in_the_zygote_alone(void *unused)
     CHECK_RC(plait_start(&w, PLAIT_PROCESS, give_back, NULL,
                          &(plait_options){.start_method = PLAIT_ZYGOTE}),
              -5);
+    CHECK(!t_has_children());
+    return 0;
+}
+
+static int a_zygote_that_is_killed_at_its_beginning_is_not_taken_for_a_wrong_main(void *unused)
+{
+    (void)unused;
+    plait_worker w;
+    setenv("PLAIT_TEST_KILL", "1", 1);
+    CHECK_RC(plait_start(&w, PLAIT_PROCESS, give_back, NULL,
+                         &(plait_options){.start_method = PLAIT_ZYGOTE}),
+             PLAIT_EAGAIN);
+    unsetenv("PLAIT_TEST_KILL");
+    CHECK(!t_has_children());
+    return run(PLAIT_ZYGOTE, give_back, NULL);
+}
+
+static void *kill_children(void *stop)
+{
+    siginfo_t info;
+    while (!SEEN(*(int *)stop)) {
+        for (pid_t pid = getpid() + 1; pid < getpid() + 300; pid++)
+            if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0)
+                kill(pid, SIGKILL);
+    }
+    return NULL;
+}
+
+/* Also before they exec. */
+static int of_a_killed_one_the_signal_is_known(void *unused)
+{
+    (void)unused;
+    int stop = 0;
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, kill_children, &stop), 0);
+    for (int i = 0; i < 60; i++) {
+        int status = run(PLAIT_SPAWN, give_back, NULL);
+        CHECK(status == 0 || status == -SIGKILL);
+    }
+    TELL(stop, 1);
+    pthread_join(thread, NULL);
     CHECK(!t_has_children());
     return 0;
 }
@@ -1552,6 +1595,8 @@ int main(int argc, char **argv)
         PROGRAM(no_descriptor_of_another_is_taken_for_the_zygotes),
         PROGRAM(terminal_signals_do_not_end_the_zygote),
         PROGRAM(the_preload_hook_runs_in_the_zygote_alone),
+        PROGRAM(a_zygote_that_is_killed_at_its_beginning_is_not_taken_for_a_wrong_main),
+        PROGRAM(of_a_killed_one_the_signal_is_known),
         PROGRAM(a_preload_hook_may_take_long_and_print),
         PROGRAM(who_reads_a_stream_sees_the_program_close_it),
         PROGRAM(a_thousand_starts_leave_nothing),
