@@ -47,6 +47,12 @@ static int return_one(void *unused)
     return 1;
 }
 
+static void forget_who_came(struct board *b)
+{
+    TELL(b->n, 0);
+    TELL(b->places, 0);
+}
+
 static void come(struct board *b)
 {
     b->pids[COUNT(b->places) - 1] = getpid();
@@ -533,7 +539,7 @@ static int close_all_and_start(void *board)
     }
     for (int i = 0; i < PIPES; i++) {
         TELL(b->go, 0);
-        TELL(b->n, 0);
+        forget_who_came(b);
         plait_worker w = t_start_one(PLAIT_PROCESS, use_pipe, &works[i]);
         for (int k = 0; k < PIPES; k++)
             CHECK_EQ(write(works[k].ends[1], "x", 1), 1); /* deadly to one that is tied to it */
@@ -542,7 +548,7 @@ static int close_all_and_start(void *board)
         CHECK_EQ(t_join_one(w), 6);
         CHECK(read(works[i].ends[0], text, sizeof text) > 0);
     }
-    TELL(b->n, 0);
+    forget_who_came(b);
     start_to_stay(b, 2);
     TELL(b->ready, 1);
     return stand_still(NULL);
