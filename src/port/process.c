@@ -3,13 +3,13 @@
 
 #include "base/clock.h"
 #include "port/memory.h"
+#include "port/stat.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -93,52 +93,20 @@ int pl_process_wait(int pid, int64_t deadline)
     return rc;
 }
 
-/* What /proc says of a process. */
-struct stat_line {
-    char state;
-    unsigned long user, system; /* clock ticks */
-    uint64_t start;             /* clock ticks since boot */
-    int status;                 /* as of waitpid */
-};
-
-static int read_stat(int pid, struct stat_line *ret)
+static int read_stat(int pid, struct pl_stat *ret)
 {
-    char path[40], text[1024];
+    char path[40];
     snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    ssize_t n = read(fd, text, sizeof text - 1);
-    close(fd);
-    if (n <= 0)
-        return -ESRCH;
-    text[n] = 0;
-    char *field = strrchr(text, ')'); /* the name may hold anything, blanks and brackets too */
-    if (!field || field[1] != ' ')
-        return -ESRCH;
-    field += 2; /* field 3 */
-    ret->state = *field;
-    for (int i = 3; field; i++) {
-        if (i == 14 && sscanf(field, "%lu %lu", &ret->user, &ret->system) != 2)
-            return -ESRCH;
-        if (i == 22 && sscanf(field, "%lu", &ret->start) != 1)
-            return -ESRCH;
-        if (i == 52)
-            return sscanf(field, "%d", &ret->status) == 1 ? 0 : -ESRCH;
-        field = strchr(field, ' ');
-        if (field)
-            field++;
-    }
-    return -ESRCH;
+    return pl_stat_read(path, ret);
 }
 
 uint64_t pl_process_birth(int pid)
 {
-    struct stat_line line;
+    struct pl_stat line;
     int saved = errno;
     int rc = read_stat(pid, &line);
     errno = saved;
-    return rc < 0 ? 0 : line.start;
+    return rc < 0 ? 0 : line.birth;
 }
 
 int pl_process_threads(int pid)
@@ -194,7 +162,7 @@ static int64_t ticks_ns(unsigned long ticks)
 
 int pl_process_peek(int pid, uint64_t birth, int64_t patience, struct pl_process_end *ret)
 {
-    struct stat_line line;
+    struct pl_stat line;
     int saved = errno;
     if (pl_process_wait(pid, plait_now() + patience) == -ETIMEDOUT)
         return -EAGAIN;
@@ -203,7 +171,7 @@ int pl_process_peek(int pid, uint64_t birth, int64_t patience, struct pl_process
     if (rc < 0)
         return rc;
     int status = line.status;
-    if ((line.state != 'Z' && line.state != 'X') || (birth && birth != line.start))
+    if ((line.state != 'Z' && line.state != 'X') || (birth && birth != line.birth))
         return -ESRCH;
     if (status == 0 && !may_see_status(pid))
         return -EACCES;

@@ -37,6 +37,7 @@
 
 #include "base/clock.h"
 #include "port/process.h"
+#include "port/stat.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -92,26 +93,15 @@ struct pl_tree {
 
 static int read_line(const char *path, struct process *ret)
 {
-    char text[1024];
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    ssize_t n = read(fd, text, sizeof text - 1);
-    close(fd);
-    if (n <= 0)
+    struct pl_stat line;
+    int rc = pl_stat_read(path, &line);
+    if (rc < 0)
+        return rc;
+    if (line.group == -1) /* it was leaving as the line was made, and has no parent there */
         return -ESRCH;
-    text[n] = 0;
-    char *field = strrchr(text, ')'); /* the name may hold anything */
-    unsigned long birth;
-    int group;
-    if (!field || sscanf(field + 1,
-                         " %c %d %d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d "
-                         "%*d %lu",
-                         &ret->state, &ret->parent, &group, &birth) != 4)
-        return -ESRCH;
-    if (group == -1) /* it was leaving as the line was made, and has no parent there */
-        return -ESRCH;
-    ret->birth = birth;
+    ret->state = line.state;
+    ret->parent = line.parent;
+    ret->birth = line.birth;
     ret->depth = ret->look = 0;
     ret->pose = MOVES;
     ret->doomed = ret->adopts = false;
@@ -558,7 +548,7 @@ static int add(struct pl_tree *tree, int pid, uint64_t birth, bool adopts)
 int pl_tree_add(struct pl_tree *tree, int pid, uint64_t birth, bool adopts)
 {
     int saved = errno;
-    if (pid <= 1) /* below the first of all there is everybody */
+    if (pid == 1) /* below the first of all there is everybody */
         return -EPERM;
     int rc = add(tree, pid, birth, adopts);
     errno = saved;

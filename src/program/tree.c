@@ -8,14 +8,13 @@
 
 #include "base/atomic.h"
 #include "base/clock.h"
+#include "port/stat.h"
 #include "port/tree.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -33,27 +32,21 @@ struct seen {
 typedef void visit(plait_program *program, struct pl_tree *tree, const struct seen *seen,
                    int *found);
 
-static bool read_one(int folder, const char *name, struct seen *ret)
+static bool read_one(const char *name, struct seen *ret)
 {
-    char path[32], text[512], state;
-    unsigned long birth = 0;
-    if (snprintf(path, sizeof path, "%s/stat", name) >= (int)sizeof path)
+    char path[40];
+    struct pl_stat line;
+    int length = snprintf(path, sizeof path, "/proc/%s/stat", name);
+    if (length >= (int)sizeof path || pl_stat_read(path, &line) < 0)
         return false;
-    int fd = openat(folder, path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    pl_close_fd(fd);
-    if (n <= 0)
-        return false;
-    text[n] = 0;
-    const char *rest = strrchr(text, ')'); /* the name may hold anything */
-    if (!rest || sscanf(rest,
-                        ") %c %d %d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d "
-                        "%*d %lu",
-                        &state, &ret->parent, &ret->group, &ret->session, &birth) != 5)
-        return false;
-    ret->pid = atoi(name);
-    ret->birth = birth;
-    ret->dead = state == 'Z' || state == 'X';
+    *ret = (struct seen){
+        .pid = atoi(name),
+        .parent = line.parent,
+        .group = line.group,
+        .session = line.session,
+        .birth = line.birth,
+        .dead = line.state == 'Z' || line.state == 'X',
+    };
     return true;
 }
 
@@ -64,8 +57,7 @@ static int visit_all(plait_program *program, struct pl_tree *tree, visit *fn)
     struct seen seen;
     DIR *folder = opendir("/proc");
     for (struct dirent *entry; folder && (entry = readdir(folder));)
-        if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' &&
-            read_one(dirfd(folder), entry->d_name, &seen))
+        if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' && read_one(entry->d_name, &seen))
             fn(program, tree, &seen, &found);
     if (folder)
         closedir(folder);

@@ -406,6 +406,7 @@ static int a_stranger_with_the_same_pid_is_left_alone(void *unused)
     UNTIL(SEEN(b->n) == 3);
     CHECK_EQ(pl_tree_kill(top, pl_process_birth(top) + 1, false), -ESRCH);
     CHECK_EQ(pl_tree_kill(0, 0, false), -ESRCH);
+    CHECK_EQ(pl_tree_kill(1, 0, false), -EPERM); /* nor the first process of all */
     CHECK_EQ(pl_tree_kill(-1, 0, false), -ESRCH);
     for (int i = 0; i < 3; i++)
         CHECK(!has_ended(b->pids[i]));
