@@ -27,6 +27,7 @@
  * threads, processes and tasks clean up and go. Who goes on instead takes the request back with plait_uncancel. A second
  * Ctrl-C before that kills the family at once. A program that ends with a status other than 0 after a Ctrl-C
  * which was not taken back dies of SIGINT in the end, so that its shell knows; 0 says that it ended as it wanted to.
+ * System calls of the program itself, such as a read from the terminal, return EINTR then; handlers of functions let them go on.
  * plait_signal(SIGINT, PLAIT_SIGNAL_DEFAULT, NULL, NULL) turns it off; SIGTERM can be had the same way.
  *
  * Children: a terminal sends Ctrl-C to all processes. Those of the family (but detached ones, which take care of themselves) leave it

@@ -54,8 +54,8 @@ PLAIT_API int plait_get_start_method(void);
 typedef int plait_zygote_hook(void);
 
 /* Sets the hook, NULL: none. It runs in the zygote only; each process made by it begins with what the hook has
- * made in memory. It may not start threads (plait_start then fails with PLAIT_EPRELOAD, as it does if a
- * constructor of the program or of a library has; spawn or fork do then) nor use plait. The first plait_start waits
+ * made in memory. It may not start threads (plait_start then fails with PLAIT_EPRELOAD, as a start does that asks
+ * for a zygote if a constructor of the program or of a library has; where the method is plait's own choice, that is spawn then) nor use plait. The first plait_start waits
  * until it returns.
  * Requires: to be called before plait_init. Returns: 0. Never blocks. Who: the main thread.
  * Python: multiprocessing.set_forkserver_preload. */

@@ -109,7 +109,8 @@ typedef struct plait_blame {
 /* Prepares the program for plait; the first line of main. In a process that plait has executed anew (zygote, spawn) it
  * runs the worker, or serves as the zygote, and does not return: what stands above it in main is done in each of them.
  * Requires: argc and argv as main got them, or both NULL.
- * Returns: 0; PLAIT_EARENA, PLAIT_EINVAL (one of them NULL, bad PLAIT_ARENA_SIZE), PLAIT_ENOMEM.
+ * Returns: 0; PLAIT_EARENA, PLAIT_EINVAL (one of them NULL, bad PLAIT_ARENA_SIZE, a variable PLAIT_ROLE in the environment that
+ *   plait has not set), PLAIT_ENOMEM.
  * Blocks: no. Who: the main thread, once; a second call does nothing. A program that only starts threads, tasks and forked
  * processes can do without. From then on Ctrl-C asks the program to stop, unless it is ignored or handled already: signal.h.
  * Python: multiprocessing.freeze_support() and the __main__ guard. */

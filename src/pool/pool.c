@@ -22,6 +22,13 @@ static int check_options(int kind, int workers, const plait_pool_options *o)
     return 0;
 }
 
+/* Kept for workers to come, for whom the functions have names or have not. */
+static int start_method_of(int kind, const plait_pool_options *o)
+{
+    bool asks = kind == PLAIT_PROCESS && o->start_method == PLAIT_START_DEFAULT;
+    return asks && plait_get_start_method() == PLAIT_FORK ? PLAIT_FORK : o->start_method;
+}
+
 static struct plait_pool *make(int kind, int workers, const plait_pool_options *o)
 {
     enum { LINE = _Alignof(struct plait_pool) };
@@ -35,9 +42,7 @@ static struct plait_pool *make(int kind, int workers, const plait_pool_options *
     pool->n_seats = (uint32_t)workers;
     pool->owner = getpid();
     pool->retries = (uint32_t)o->retries;
-    pool->start_method = kind != PLAIT_PROCESS                    ? PLAIT_START_DEFAULT
-                         : o->start_method != PLAIT_START_DEFAULT ? o->start_method
-                                                                  : plait_get_start_method();
+    pool->start_method = start_method_of(kind, o);
     pl_function_set(&pool->initializer, o->initializer, pl_pool_needs_names(pool));
     pool->initializer_arg = o->initializer_arg;
     pool->stack_size = o->stack_size;

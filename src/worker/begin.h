@@ -41,6 +41,9 @@ int pl_fork_start(const struct pl_birth *birth);
 int pl_spawn_start(const struct pl_birth *birth);
 int pl_zygote_start(const struct pl_birth *birth);
 
+/* Whether the program has a hook for its zygote. */
+bool pl_zygote_preloads(void);
+
 /* --- both sides: process.c --- */
 
 /* The starter, at the end: notes which process it is. */

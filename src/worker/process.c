@@ -160,6 +160,22 @@ void pl_birth_done(const struct pl_birth *birth, int32_t pid)
     pl_store_release(&birth->slot->pid, pid);
 }
 
+/* Where a library starts threads before main begins, no zygote is clean. If it was plait's own choice, spawn does. */
+static int start_by_zygote(const struct pl_birth *birth)
+{
+    static uint32_t none_is_clean; /* atomic */
+    bool may_choose = birth->options->start_method == PLAIT_START_DEFAULT &&
+                      !pl_zygote_preloads() &&
+                      pl_load_relaxed(&pl_default_method) == PLAIT_START_DEFAULT;
+    if (may_choose && pl_load_relaxed(&none_is_clean))
+        return pl_spawn_start(birth);
+    int rc = pl_zygote_start(birth);
+    if (rc != PLAIT_EPRELOAD || !may_choose)
+        return rc;
+    pl_store_relaxed(&none_is_clean, 1u);
+    return pl_spawn_start(birth);
+}
+
 int pl_process_start(struct pl_slot *slot, int method, const plait_options *o)
 {
     struct pl_birth birth = {
@@ -178,6 +194,6 @@ int pl_process_start(struct pl_slot *slot, int method, const plait_options *o)
     case PLAIT_SPAWN:
         return pl_spawn_start(&birth);
     default:
-        return pl_zygote_start(&birth);
+        return start_by_zygote(&birth);
     }
 }

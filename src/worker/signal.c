@@ -273,7 +273,10 @@ static struct sigaction os_action(const struct entry *e, plait_signal_function *
         a.sa_handler = SIG_IGN;
     if (is_function(fn) || fn == PLAIT_SIGNAL_CANCEL) {
         a.sa_sigaction = on_signal;
-        a.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
+        a.sa_flags = SA_SIGINFO | SA_ONSTACK;
+        if (fn !=
+            PLAIT_SIGNAL_CANCEL) /* who reads from a terminal by read(2) is to notice Ctrl-C */
+            a.sa_flags |= SA_RESTART;
         sigfillset(&a.sa_mask);
     }
     return a;

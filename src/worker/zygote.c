@@ -41,6 +41,11 @@ int plait_zygote_preload(plait_zygote_hook *hook)
     return 0;
 }
 
+bool pl_zygote_preloads(void)
+{
+    return preload != NULL;
+}
+
 /* What the zygote works with. */
 static struct {
     int socket;

@@ -878,6 +878,29 @@ static int preload(void)
     return text ? atoi(text) : 0;
 }
 
+/* As some libraries of linear algebra do. */
+static int where_constructors_start_threads_spawn_is_the_default(void *unused)
+{
+    (void)unused;
+    plait_worker w;
+    plait_options zygote = {.start_method = PLAIT_ZYGOTE};
+    if (t_is_sanitized()) /* they want to be the first library; and TSan's zygotes have threads anyway */
+        return PROGRAM_SKIPPED;
+    setenv("LD_PRELOAD", getenv("PLAIT_TEST_LIBRARY"), 1);
+    setenv("PLAIT_TEST_THREAD", "1", 1);
+    CHECK_RC(plait_set_start_method(PLAIT_START_DEFAULT), 0);
+    CHECK_RC(plait_start(&w, PLAIT_PROCESS, give_back, NULL, &zygote), PLAIT_EPRELOAD);
+    CHECK_RC(plait_start(&w, PLAIT_PROCESS, give_back, NULL, NULL),
+             PLAIT_EPRELOAD); /* there is a hook */
+    plait_zygote_preload(NULL);
+    for (int i = 0; i < 3; i++)
+        CHECK_EQ(run(PLAIT_START_DEFAULT, give_back, NULL), 0);
+    CHECK_EQ(find_zygote(), -1);
+    CHECK_RC(plait_start(&w, PLAIT_PROCESS, give_back, NULL, &zygote), PLAIT_EPRELOAD);
+    CHECK(!t_has_children());
+    return 0;
+}
+
 static int the_preload_hook_runs_in_the_zygote_alone(void *unused)
 {
     (void)unused;
@@ -1594,6 +1617,7 @@ int main(int argc, char **argv)
         PROGRAM(the_role_is_not_passed_on),
         PROGRAM(no_descriptor_of_another_is_taken_for_the_zygotes),
         PROGRAM(terminal_signals_do_not_end_the_zygote),
+        PROGRAM(where_constructors_start_threads_spawn_is_the_default),
         PROGRAM(the_preload_hook_runs_in_the_zygote_alone),
         PROGRAM(a_zygote_that_is_killed_at_its_beginning_is_not_taken_for_a_wrong_main),
         PROGRAM(of_a_killed_one_the_signal_is_known),
