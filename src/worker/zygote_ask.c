@@ -24,6 +24,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -168,6 +169,15 @@ static int make_socket(int ends[2])
     return PLAIT_EMFILE;
 }
 
+/* What has come: 0 with the answer; -EAGAIN: nothing yet; -EPIPE: nobody is there any more. */
+static int take_answer(struct pl_zygote_answer *ret)
+{
+    ssize_t n = recv(zygote.socket, ret, sizeof *ret, MSG_DONTWAIT);
+    if (n == (ssize_t)sizeof *ret)
+        return 0;
+    return n < 0 && (errno == EAGAIN || errno == EINTR) ? -EAGAIN : -EPIPE;
+}
+
 /* 0 with the answer; -EPIPE: nobody is there any more; -ETIMEDOUT. */
 static int hear(struct pl_zygote_answer *ret, int64_t end)
 {
@@ -180,12 +190,24 @@ static int hear(struct pl_zygote_answer *ret, int64_t end)
             return -ETIMEDOUT;
         if (ready < 0)
             continue;
-        ssize_t n = recv(zygote.socket, ret, sizeof *ret, MSG_DONTWAIT);
-        if (n == (ssize_t)sizeof *ret)
-            return 0;
-        if (n >= 0 || errno != EINTR)
-            return -EPIPE;
+        int rc = take_answer(ret);
+        if (rc != -EAGAIN)
+            return rc;
     }
+}
+
+/* The same; a fork takes about as long as to fall asleep and be woken. */
+static int hear_at_once(struct pl_zygote_answer *ret, int64_t end)
+{
+    enum { A_MOMENT = 200 * 1000 }; /* ns */
+    int64_t until = plait_now() + A_MOMENT;
+    do {
+        int rc = take_answer(ret);
+        if (rc != -EAGAIN)
+            return rc;
+        sched_yield();
+    } while (plait_now() < until);
+    return hear(ret, end);
 }
 
 static int execute(int ends[2])
@@ -389,7 +411,7 @@ static int ask(const struct letter *letter, const struct pl_birth *birth,
     if (rc < 0 && rc != -EPIPE)
         return rc;
     if (rc == 0)
-        rc = hear(&answer, plait_now() + pl_zygote_patience);
+        rc = hear_at_once(&answer, plait_now() + pl_zygote_patience);
     if (rc == 0)
         return answer.rc < 0 ? answer.rc : answer.pid;
     bury();
