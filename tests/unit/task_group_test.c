@@ -508,7 +508,7 @@ static void tasks_can_be_gathered_with_others(void **state)
 
 static int gather_many(void *arg)
 {
-    enum { MANY = 500 };
+    enum { MANY = 250 }; /* their ends lie on this stack of 64 KiB */
     plait_worker all[MANY];
     plait_blame ends[MANY];
     for (int i = 0; i < MANY; i++)
