@@ -72,6 +72,11 @@ static void join(plait_lock *lock)
     pl_store_seq_cst(&place->line, &lock->word_);
 }
 
+void pl_fair_queue(plait_lock *lock)
+{
+    join(lock);
+}
+
 static bool is_in_line(const plait_lock *lock)
 {
     return pl_load_relaxed(&own_place()->line) == &lock->word_;

@@ -2,7 +2,8 @@
  *
  * Naive: whoever wants others to have a turn releases the lock and acquires it again. Its hole: it
  * is awake and they are not, so it wins. Cure: the lock is the fair one (fair.c), in whose line the
- * yielder stands behind all who wait already. Facts:
+ * yielder stands behind all who wait already. It joins the line before it lets go: were it kept from the processor
+ * between the two, those who have yielded after it would be before it. Facts:
  *   1 the lock's word has PL_LOCK_FAIR from before it is first taken: zeroed memory gets it then;
  *   2 who takes the lock clears `request_` and counts `switches_`, both under the lock;
  *   3 a waiter looks up once per interval. If nobody has taken the lock since it last looked, the holder
@@ -120,6 +121,7 @@ int plait_gil_yield(plait_gil *gil)
         pl_store_relaxed(&gil->request_, 0u); /* who asked has given up */
         return 0;
     }
+    pl_fair_queue(&gil->lock_);
     plait_lock_release(&gil->lock_);
     return acquire_certainly(gil);
 }

@@ -61,6 +61,10 @@ int pl_fair_round(plait_lock *lock, struct pl_wait *wait);
 /* Calls the first in the line of a free lock. False: there is none. */
 bool pl_fair_call(plait_lock *lock);
 
+/* Puts the holder of a fair lock into its line, behind all who stand there; it then releases, and goes on with
+ * pl_fair_round. */
+void pl_fair_queue(plait_lock *lock);
+
 /* Takes the lock within a wait that has begun, whatever its kind: 0, PLAIT_OWNER_DIED, or why not.
  * Requires: the caller is registered. */
 int pl_lock_acquire_within(plait_lock *lock, struct pl_wait *wait);
