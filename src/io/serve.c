@@ -140,6 +140,20 @@ static void cancel_clients(struct serving *s)
     plait_lock_release(&s->lock);
 }
 
+static int serve_until_closed(struct serving *s, plait_listener *listener, uint32_t most)
+{
+    int rc = 0;
+    while (rc == 0)
+        rc = serve_next(s, listener, most);
+    if (rc == PLAIT_ECLOSED) { /* those that are there may finish */
+        int waited = wait_while_live(s, 0, false);
+        rc = waited < 0 ? waited : rc;
+    }
+    cancel_clients(s);
+    wait_while_live(s, 0, true);
+    return rc;
+}
+
 int plait_serve(plait_listener *listener, plait_client_function *client, void *arg,
                 const plait_serve_options *options)
 {
@@ -150,14 +164,13 @@ int plait_serve(plait_listener *listener, plait_client_function *client, void *a
         return PLAIT_EINVAL;
     if (s.kind != PLAIT_THREAD && s.kind != PLAIT_TASK)
         return s.kind == PLAIT_PROCESS ? PLAIT_ENOTSUP : PLAIT_EINVAL;
-    int rc = 0;
-    while (rc == 0)
-        rc = serve_next(&s, listener, o->max_clients ? (uint32_t)o->max_clients : CLIENTS);
-    if (rc == PLAIT_ECLOSED) { /* those that are there may finish */
-        int waited = wait_while_live(&s, 0, false);
-        rc = waited < 0 ? waited : rc;
-    }
-    cancel_clients(&s);
-    wait_while_live(&s, 0, true);
+    /* Held between two connections as well: who closes it then must not delete it. */
+    struct pl_call hold;
+    int rc = pl_io_enter(&listener->io, PL_ANY_SIDE, &hold, PLAIT_FOREVER);
+    if (rc < 0)
+        return rc;
+    rc = serve_until_closed(&s, listener, o->max_clients ? (uint32_t)o->max_clients : CLIENTS);
+    if (pl_io_leave(&listener->io, &hold))
+        pl_listener_delete(listener);
     return rc;
 }

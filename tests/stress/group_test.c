@@ -70,6 +70,8 @@ static void scopes_lose_no_permit_and_no_lock(void **state)
     uint64_t seed = t_seed();
     FOR_EACH_SETTING(s)
     {
+        if (t_has_processes(s) && !t_is_all_processes(s) && !t_may_fork_beside_threads())
+            continue;
         struct world *w = new_world(s, seed);
         struct t_team team;
         long got = 0, cut = 0;
@@ -122,6 +124,8 @@ static void every_request_is_counted_whatever_expires(void **state)
     uint64_t seed = t_seed();
     FOR_EACH_SETTING(s)
     {
+        if (t_has_processes(s) && !t_is_all_processes(s) && !t_may_fork_beside_threads())
+            continue;
         struct world *w = new_world(s, seed);
         struct t_team team;
         long made = 0, counted = 0;
@@ -185,6 +189,8 @@ static void play_one(struct plan *plan, uint64_t *seed, bool tasks)
     for (int i = 0; i < MEMBERS; i++) {
         int kinds[3] = {PLAIT_THREAD, PLAIT_PROCESS, PLAIT_TASK};
         int kind = kinds[t_below(seed, tasks ? 3 : 2)];
+        if (kind == PLAIT_PROCESS && !t_may_fork_beside_threads())
+            kind = PLAIT_THREAD;
         plan->what[i] = t_below(seed, 4);
         if (plan->what[i] == BE_KILLED && kind != PLAIT_PROCESS)
             plan->what[i] = FAIL;
