@@ -260,7 +260,8 @@ static int no_name_is_given_twice_by_several_at_once(void *unused)
     (void)unused;
     plait_worker *all = plait_calloc(4 * 2000, sizeof *all);
     struct t_team team;
-    t_start_each(&team, &t_mixed, 4, start_and_collect, all, 2000 * sizeof *all);
+    const struct t_setting *kinds = t_may_fork_beside_threads() ? &t_mixed : &t_threads;
+    t_start_each(&team, kinds, 4, start_and_collect, all, 2000 * sizeof *all);
     t_join(&team);
     expect_all_different(all, 4 * 2000);
     CHECK_RC(plait_free(all), 0);
