@@ -52,7 +52,8 @@ static void in_child(void)
     pthread_mutex_unlock(&gate);
 }
 
-__attribute__((constructor(101))) static void guard_forks(void)
+/* After that of port/spawn.c: who is inside may be about to take its lock, so a fork waits here first. */
+__attribute__((constructor(105))) static void guard_forks(void)
 {
     pthread_atfork(before_fork, in_parent, in_child);
 }

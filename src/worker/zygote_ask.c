@@ -93,7 +93,8 @@ static void forget_in_child(void)
     pthread_mutex_unlock(&lock);
 }
 
-__attribute__((constructor(101))) static void watch_fork(void)
+/* After that of port/spawn.c, so that a fork takes the two locks in the order in which a start does. */
+__attribute__((constructor(104))) static void watch_fork(void)
 {
     pthread_atfork(lock_before_fork, unlock_in_parent, forget_in_child);
 }
