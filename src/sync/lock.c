@@ -146,6 +146,11 @@ static int wait_longer(plait_lock *lock, uint32_t seen, struct pl_wait *wait)
     if (wait->deadline == 0)
         return flags_lie(lock, seen) ? 0 : PLAIT_ETIMEDOUT;
     int rc = sleep_on(lock, seen, wait);
+    if (rc ==
+        PLAIT_ETIMEDOUT) { /* perhaps while the lock was free, and this worker kept from the processor: */
+        wait->deadline = 0; /* the rest is a mere try */
+        return 0;
+    }
     return rc < 0 ? give_up(lock, wait, rc) : 0;
 }
 

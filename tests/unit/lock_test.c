@@ -902,8 +902,8 @@ static void a_free_lock_with_the_flags_of_the_dead_is_free(void **state)
     FOR_EACH_SETTING(s)
     {
         struct box *b = t_new(s, sizeof *b);
-        const int64_t timeouts[] = {PLAIT_NOWAIT, plait_ms(5), PLAIT_FOREVER};
-        for (int i = 0; i < 3; i++) {
+        const int64_t timeouts[] = {PLAIT_NOWAIT, 1, plait_ms(5), PLAIT_FOREVER};
+        for (int i = 0; i < 4; i++) {
             b->lock.word_ = PL_LOCK_WAITERS | PL_LOCK_HUNGRY;
             CHECK_EQ(plait_lock_locked(&b->lock), 0);
             CHECK_RC(plait_lock_acquire(&b->lock, timeouts[i]), 0);
