@@ -108,7 +108,7 @@ PLAIT_API int plait_barrier_broken(const plait_barrier *barrier);
  * broken otherwise or completes a round.
  * Returns: 0 with *ret filled, PLAIT_ESRCH (nobody: it is whole, or broken by something else),
  *   PLAIT_ESTALE (someone did, but his entry serves another by now), PLAIT_EINVAL (NULL).
- * Blocks: up to 50 ms, until the kernel can tell of what the process died. */
+ * Blocks: up to a second, until the kernel can tell of what the process died. */
 PLAIT_API int plait_barrier_blame(plait_barrier *barrier, plait_blame *ret);
 
 PLAIT_END_DECLS

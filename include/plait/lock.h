@@ -87,7 +87,7 @@ PLAIT_API plait_worker plait_lock_holder(const plait_lock *lock);
  * Requires: the caller holds the lock.
  * Returns: 0 with *ret filled, PLAIT_ESRCH (nobody died since last asked), PLAIT_ESTALE (someone
  *   did, but his entry serves another by now), PLAIT_EINVAL (NULL).
- * Blocks: up to 50 ms, until the kernel can tell of what the process died. */
+ * Blocks: up to a second, until the kernel can tell of what the process died. */
 PLAIT_API int plait_lock_blame(plait_lock *lock, plait_blame *ret);
 
 PLAIT_END_DECLS

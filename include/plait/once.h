@@ -65,7 +65,7 @@ PLAIT_API int plait_once_done(const plait_once *once);
 /* Who was the last to die while he ran the function; asked in the function or after.
  * Returns: 0 with *ret filled, PLAIT_ESRCH (nobody did), PLAIT_ESTALE (someone did, but his entry serves
  *   another by now), PLAIT_EINVAL (NULL).
- * Blocks: up to 50 ms, until the kernel can tell of what the process died. */
+ * Blocks: up to a second, until the kernel can tell of what the process died. */
 PLAIT_API int plait_once_blame(plait_once *once, plait_blame *ret);
 
 PLAIT_END_DECLS

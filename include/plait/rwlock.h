@@ -113,7 +113,7 @@ PLAIT_API int plait_rwlock_release_write(plait_rwlock *rw);
  * Returns: 0 with *ret filled, PLAIT_ESRCH (nobody died since last asked), PLAIT_ESTALE (someone did,
  *   but his entry serves another by now), PLAIT_EPERM (the caller neither reads nor writes),
  *   PLAIT_EINVAL (NULL).
- * Blocks: up to 50 ms, until the kernel can tell of what the process died. Who: who holds it. */
+ * Blocks: up to a second, until the kernel can tell of what the process died. Who: who holds it. */
 PLAIT_API int plait_rwlock_blame(plait_rwlock *rw, plait_blame *ret);
 
 /* Who is writing; nobody (all zero) if nobody is, also while the next writer still waits for readers.

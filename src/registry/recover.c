@@ -354,7 +354,7 @@ bool pl_blame_of_id(uint32_t id, plait_blame *ret)
     struct pl_slot *slot = pl_slot_of(id);
     if (id == 0 || pl_load_acquire(&slot->id) != id)
         return false;
-    pl_ending_learn(slot, 50 * 1000 * 1000);
+    pl_ending_learn(slot, PL_BLAME_PATIENCE);
     pl_blame_fill(slot, ret);
     return pl_load_acquire(&slot->id) == id;
 }

@@ -480,7 +480,9 @@ void pl_sweep(int64_t interval);
 /* Fills a blame record from a slot. */
 void pl_blame_fill(const struct pl_slot *slot, plait_blame *ret);
 
-/* Fills the blame record of the worker an id names; false if the slot serves another by now. */
+/* Fills the blame record of the worker an id names; false if the slot serves another by now. Waits so long for the kernel to
+ * tell how a process ended: the mark on its heart comes earlier in its death. */
+#define PL_BLAME_PATIENCE (INT64_C(1000) * 1000 * 1000)
 bool pl_blame_of_id(uint32_t id, plait_blame *ret);
 
 /* Completes the ending of a dead process that its parent has not reaped yet, as far as the kernel
