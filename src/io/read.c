@@ -198,9 +198,10 @@ static size_t find_end(const plait_stream *stream, const void *separator, size_t
     size_t have = buffered(stream);
     size_t start = from >= length ? from - length + 1 : 0;
     have = have < most ? have : most;
+    if (have <= start)
+        return 0;
     const char *bytes = stream->bytes + stream->begin;
-    const char *found =
-        have > start ? memmem(bytes + start, have - start, separator, length) : NULL;
+    const char *found = memmem(bytes + start, have - start, separator, length);
     return found ? (size_t)(found - bytes) + length : 0;
 }
 

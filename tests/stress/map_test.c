@@ -335,7 +335,7 @@ static int last_a_while(const void *in, void *out)
 static int give_up_again_and_again(void *arg)
 {
     uint64_t seed = w->seed + (uint64_t)(intptr_t)arg;
-    for (long i = 0; !SEEN(w->stop); i++) {
+    while (!SEEN(w->stop)) {
         plait_map_call call = {.fn = last_a_while, .n = 4, .chunk = 1};
         int rc = plait_map_items(w->pool, &call, w->item_ns / 2 + t_below(&seed, (int)w->item_ns));
         CHECK(rc == 0 || rc == PLAIT_ETIMEDOUT);

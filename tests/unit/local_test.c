@@ -9,6 +9,7 @@ static char a[] = "a", b[] = "b", c[] = "c", initial[] = "initial";
 static plait_local plain, defaulted = PLAIT_LOCAL(initial);
 enum { MANY = 40 };
 static plait_local many[MANY];
+static char places[MANY]; /* their values are places in it */
 
 static void a_variable_has_its_default_until_it_is_set(void **state)
 {
@@ -142,7 +143,7 @@ static int change_many(void *arg)
         for (int i = 0; i < MANY; i++)
             CHECK_RC(plait_local_reset(&many[(i * 7) % MANY], &tokens[(i * 7) % MANY]), 0);
         for (int i = 0; i < MANY; i++)
-            CHECK(plait_local_get(&many[i]) == (i % 2 ? initial + i : NULL));
+            CHECK(plait_local_get(&many[i]) == (i % 2 ? places + i : NULL));
     }
     return 0;
 }
@@ -153,7 +154,7 @@ static void many_variables_in_many_workers_do_not_mix(void **state)
     static char bytes[8][MANY];
     plait_worker w[8];
     for (int i = 1; i < MANY; i += 2)
-        CHECK_RC(plait_local_set(&many[i], initial + i, NULL), 0);
+        CHECK_RC(plait_local_set(&many[i], places + i, NULL), 0);
     /* Processes first: ASan's allocator, unlike libc's, may be locked for ever in a child forked beside busy threads. */
     for (int i = 0; i < 8; i++)
         w[i] = t_start_one(i < 2 ? PLAIT_PROCESS : PLAIT_THREAD, change_many, bytes[i]);

@@ -706,6 +706,11 @@ static int close_it(void *s)
     return plait_stream_close(s);
 }
 
+static int abort_it(void *s)
+{
+    return plait_stream_abort(s);
+}
+
 static int close_listener(void *l)
 {
     return plait_listener_close(l);
@@ -751,7 +756,7 @@ static void closing_ends_the_waits_in_it(void **state)
             plait_stream_close(b);
         }
         new_pair(TCP, &a, &b);
-        check_closed_by(read_some, a, (int (*)(void *))plait_stream_abort, both[k]);
+        check_closed_by(read_some, a, abort_it, both[k]);
         CHECK_RC(read_some(b, LONG), PLAIT_ECONNRESET);
         plait_stream_close(b);
         CHECK_EQ(pipe(p), 0);
