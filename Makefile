@@ -16,7 +16,7 @@ CASE ?=
 build_packages  = gcc libc6-dev binutils meson ninja-build pkg-config python3
 test_packages   = $(build_packages) g++ libcmocka-dev zlib1g-dev liblua5.4-dev libsqlite3-dev \
                   libssl-dev openssl libhttp-parser-dev libcurl4-openssl-dev libhiredis-dev redis-tools
-clang_packages  = $(test_packages) clang
+clang_packages  = $(test_packages) clang-19 libclang-rt-19-dev
 format_packages = clang-format-14
 peer_packages   = $(shell sed '/^\#/d' bench/packages)
 
@@ -51,7 +51,7 @@ install:
 	@DESTDIR=$(DESTDIR) meson install -C build/install --no-rebuild
 
 test-asan test-tsan:
-	@tools/need $(test_packages)
+	@tools/need $(clang_packages)
 	@tools/run_tests $(@:test-%=%)
 
 test-clang:

@@ -8,6 +8,8 @@
  * where there are other threads. */
 #include "port/clone.h"
 
+#include "base/sanitizers.h"
+
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
@@ -20,17 +22,7 @@
 #define PR_GET_TID_ADDRESS 40
 #endif
 
-#if defined __SANITIZE_THREAD__
-enum { IS_ALONE = false }; /* TSan has a thread of its own, which fork() has to be told of */
-#elif defined __has_feature
-#if __has_feature(thread_sanitizer)
-enum { IS_ALONE = false };
-#else
-enum { IS_ALONE = true };
-#endif
-#else
-enum { IS_ALONE = true };
-#endif
+enum { IS_ALONE = !PL_TSAN }; /* TSan has a thread of its own, which fork() has to be told of */
 
 /* Of the only thread. */
 static int32_t *tid_place;

@@ -7,14 +7,14 @@
 #include <stdint.h>
 #include <string.h>
 
-#ifdef PL_CONTEXT_ASAN
+#if PL_ASAN
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
-#ifdef PL_CONTEXT_TSAN
+#if PL_TSAN
 #include <sanitizer/tsan_interface.h>
 #endif
-#if defined(PL_CONTEXT_ASAN) || defined(PL_CONTEXT_TSAN)
+#if PL_ASAN || PL_TSAN
 #include <pthread.h>
 #endif
 
@@ -28,7 +28,7 @@ struct first {
 static void begin(void *first_frame)
 {
     struct first *first = first_frame;
-#ifdef PL_CONTEXT_ASAN
+#if PL_ASAN
     __sanitizer_finish_switch_fiber(NULL, NULL, NULL);
 #endif
     first->entry(first->arg);
@@ -120,13 +120,13 @@ void pl_context_swap(void **save, void *load)
 
 void pl_context_make(struct pl_context *c, void *low, size_t size, void (*entry)(void *), void *arg)
 {
-#ifdef PL_CONTEXT_ASAN
+#if PL_ASAN
     __asan_unpoison_memory_region(low, size); /* frames of whoever left this stack before */
     c->fake = NULL;
     c->low = low;
     c->size = size;
 #endif
-#ifdef PL_CONTEXT_TSAN
+#if PL_TSAN
     c->fiber = __tsan_create_fiber(0);
     c->is_threads = 0;
 #endif
@@ -140,7 +140,7 @@ void pl_context_make(struct pl_context *c, void *low, size_t size, void (*entry)
 void pl_context_adopt(struct pl_context *c)
 {
     memset(c, 0, sizeof *c);
-#ifdef PL_CONTEXT_ASAN
+#if PL_ASAN
     pthread_attr_t attributes;
     void *low = NULL;
     if (pthread_getattr_np(pthread_self(), &attributes) == 0) {
@@ -149,7 +149,7 @@ void pl_context_adopt(struct pl_context *c)
     }
     c->low = low;
 #endif
-#ifdef PL_CONTEXT_TSAN
+#if PL_TSAN
     c->fiber = __tsan_get_current_fiber();
     c->is_threads = 1;
 #endif
@@ -157,38 +157,38 @@ void pl_context_adopt(struct pl_context *c)
 
 void pl_context_drop(struct pl_context *c)
 {
-#ifdef PL_CONTEXT_TSAN
+#if PL_TSAN
     if (!c->is_threads && c->fiber)
         __tsan_destroy_fiber(c->fiber);
 #endif
     memset(c, 0, sizeof *c);
 }
 
-#if defined(PL_CONTEXT_ASAN) || defined(PL_CONTEXT_TSAN)
+#if PL_ASAN || PL_TSAN
 
 /* Between the two calls no function is to be instrumented. */
 #define PLAIN __attribute__((no_sanitize_address, no_sanitize_thread))
 
 PLAIN void pl_context_switch(struct pl_context *from, struct pl_context *to)
 {
-#ifdef PL_CONTEXT_ASAN
+#if PL_ASAN
     __sanitizer_start_switch_fiber(&from->fake, to->low, to->size);
 #endif
-#ifdef PL_CONTEXT_TSAN
+#if PL_TSAN
     __tsan_switch_to_fiber(to->fiber, 0);
 #endif
     pl_context_swap(&from->sp, to->sp);
-#ifdef PL_CONTEXT_ASAN
+#if PL_ASAN
     __sanitizer_finish_switch_fiber(from->fake, NULL, NULL);
 #endif
 }
 
 PLAIN _Noreturn void pl_context_leave(struct pl_context *from, struct pl_context *to)
 {
-#ifdef PL_CONTEXT_ASAN
+#if PL_ASAN
     __sanitizer_start_switch_fiber(NULL, to->low, to->size); /* frees its fake frames */
 #endif
-#ifdef PL_CONTEXT_TSAN
+#if PL_TSAN
     __tsan_switch_to_fiber(to->fiber, 0);
 #endif
     pl_context_swap(&from->sp, to->sp);

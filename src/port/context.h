@@ -10,32 +10,19 @@
 #ifndef PL_PORT_CONTEXT_H
 #define PL_PORT_CONTEXT_H
 
-#include <stddef.h>
+#include "base/sanitizers.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#define PL_CONTEXT_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define PL_CONTEXT_ASAN 1
-#endif
-#endif
-#if defined(__SANITIZE_THREAD__)
-#define PL_CONTEXT_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define PL_CONTEXT_TSAN 1
-#endif
-#endif
+#include <stddef.h>
 
 /* Written by the thread it belongs to. */
 struct pl_context {
     void *sp; /* while it does not run: what pl_context_swap kept, on the context's own stack */
-#ifdef PL_CONTEXT_ASAN
+#if PL_ASAN
     void *fake;      /* frames that ASan keeps elsewhere, while it does not run */
     const void *low; /* its stack */
     size_t size;
 #endif
-#ifdef PL_CONTEXT_TSAN
+#if PL_TSAN
     void *fiber;    /* what TSan calls it */
     int is_threads; /* the fiber is the thread's own, adopted */
 #endif
@@ -61,7 +48,7 @@ void pl_context_drop(struct pl_context *c);
 void pl_context_swap(void **save, void *load);
 #endif
 
-#if !defined(PL_CONTEXT_ASAN) && !defined(PL_CONTEXT_TSAN)
+#if !PL_ASAN && !PL_TSAN
 
 /* Keeps the calling flow in *from and goes on with *to; returns when something switches back to *from. Both are of the calling
  * thread. */

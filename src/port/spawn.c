@@ -14,6 +14,8 @@
  * a pipe that an exec closes. */
 #include "port/child.h"
 
+#include "base/sanitizers.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -31,12 +33,7 @@
 #define IN_CHILD __attribute__((no_sanitize("thread", "address", "undefined")))
 
 /* TSan's own clone() takes the child for a fork's copy and, in the memory that is shared, ends its watch of the starter. */
-#if defined __has_feature
-#if __has_feature(thread_sanitizer)
-#define __SANITIZE_THREAD__ 1
-#endif
-#endif
-#if defined __SANITIZE_THREAD__
+#if PL_TSAN
 int __clone(int (*fn)(void *), void *stack, int flags, void *arg, ...);
 #define clone __clone
 #endif

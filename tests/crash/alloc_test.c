@@ -11,6 +11,7 @@
 #include "arena/alloc.h"
 #include "arena/arena.h"
 #include "arena/slab.h"
+#include "base/sanitizers.h"
 #include "port/memory.h"
 #include "registry/registry.h"
 
@@ -65,16 +66,6 @@ struct scenario {
 };
 
 /* TSan has nothing to find here, and makes every fork slow. */
-#if defined(__SANITIZE_THREAD__)
-#define UNDER_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define UNDER_TSAN 1
-#endif
-#endif
-#ifndef UNDER_TSAN
-#define UNDER_TSAN 0
-#endif
 
 static char *ballast;
 static int64_t usual_difference; /* page_difference() when all was well */
@@ -279,7 +270,7 @@ static void assert_whole(const struct scenario *s)
     assert_kept_unharmed();
     assert_result_is_whole();
     uint64_t use = in_use();
-    exhaust(UNDER_TSAN ? 16384 : 1024);
+    exhaust(PL_TSAN ? 16384 : 1024);
     assert_int_equal(pl_alloc_valid(), 1);
     assert_int_equal(in_use(), use);
     assert_result_is_whole();
@@ -442,7 +433,7 @@ static void meet_by_freeing_first(const struct scenario *s, long k)
 static void die_at_every_step(void **state)
 {
     const struct scenario *s = *state;
-    long k = 1, stride = UNDER_TSAN ? LONG_MAX : 10 / scale + 1;
+    long k = 1, stride = PL_TSAN ? LONG_MAX : 10 / scale + 1;
     for (bool killed = true; killed; k++, pairs++) {
         killed = meet_and_recover_twice(s, k);
         meet_by_three_at_once(s, k);

@@ -2,6 +2,8 @@
  * what a failed run leaves behind is gone. */
 #include "explore_internal.h"
 
+#include "base/sanitizers.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -203,14 +205,7 @@ static bool is_asked_for(const char *name, const char **ret_schedule)
 
 static bool is_possible(void)
 {
-#if defined(__SANITIZE_THREAD__)
-    return false; /* it would have to be told of each switch */
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-    return false;
-#endif
-#endif
-    return true;
+    return !PL_TSAN; /* it would have to be told of each switch */
 }
 
 void explore_test(void **state)

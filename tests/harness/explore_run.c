@@ -10,6 +10,7 @@
 #include "base/atomic.h"
 #include "base/clock.h"
 #include "base/model.h"
+#include "base/sanitizers.h"
 #include "park/park.h"
 
 #include <errno.h>
@@ -32,13 +33,6 @@ struct ex ex;
 
 /* Switching by _longjmp saves the system calls of swapcontext; AddressSanitizer follows the latter
  * only. */
-#if defined(__SANITIZE_ADDRESS__)
-#define EX_SLOW_SWITCH 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define EX_SLOW_SWITCH 1
-#endif
-#endif
 
 struct ex_context {
     ucontext_t uc;
@@ -52,7 +46,7 @@ static _Thread_local bool is_explorer; /* other threads pass the hooks by */
 
 static __attribute__((noinline)) void switch_context(struct ex_context *from, struct ex_context *to)
 {
-#ifdef EX_SLOW_SWITCH
+#if PL_ASAN
     swapcontext(&from->uc, &to->uc);
 #else
     if (_setjmp(from->jmp) != 0)

@@ -2,6 +2,7 @@
 #include "harness.h"
 
 #include "base/atomic.h"
+#include "base/sanitizers.h"
 #include "park/park.h"
 #include "task/task_internal.h"
 
@@ -749,38 +750,20 @@ long t_scaled(long n)
 
 bool t_is_under_tsan(void)
 {
-#if defined(__SANITIZE_THREAD__)
-    return true;
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-    return true;
-#endif
-#endif
-    return false;
+    return PL_TSAN;
 }
 
 bool t_is_sanitized(void)
 {
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-    return true;
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-    return true;
-#endif
-#endif
-    return false;
+    return PL_ASAN || PL_TSAN;
 }
 
 bool t_may_fork_beside_threads(void)
 {
-#if defined(__SANITIZE_ADDRESS__)
-    return false;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-    return false;
-#endif
-#endif
+#ifdef __clang__
     return true;
+#endif
+    return !t_is_sanitized();
 }
 
 uint64_t t_seed(void)

@@ -250,10 +250,11 @@ bool t_is_sanitized(void);
  * and not at all if the flow, which may be a task's, ends before. It has a thread of its own, too, that outlives all others. */
 bool t_is_under_tsan(void);
 
-/* Random numbers from a seed that t_seed prints (or takes from PLAIT_TEST_SEED). */
-/* Whether a child may be forked while other threads of the test allocate memory, and allocate itself. libc sees to that;
- * ASan's allocator of gcc 12 does not: its locks stay taken in the child for ever. */
+/* Whether a child may be forked while other threads of the test allocate memory, and allocate itself. libc sees to that, and
+ * so do the sanitizers of clang 19; those of gcc 12 do not: their allocator's locks stay taken in the child for ever. */
 bool t_may_fork_beside_threads(void);
+
+/* Random numbers from a seed that t_seed prints (or takes from PLAIT_TEST_SEED). */
 
 uint64_t t_seed(void);
 uint64_t t_random(uint64_t *state);

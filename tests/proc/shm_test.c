@@ -5,6 +5,7 @@
 #include "program.h"
 
 #include "arena/arena.h"
+#include "base/sanitizers.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -43,11 +44,7 @@ struct stage {
 /* TSan has a thread of its own in every program, so none may leave its family. */
 static bool is_threaded_by_sanitizer(void)
 {
-#ifdef __SANITIZE_THREAD__
-    return true;
-#else
-    return false;
-#endif
+    return PL_TSAN;
 }
 
 typedef void actor(struct stage *s, int i);

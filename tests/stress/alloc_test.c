@@ -8,6 +8,7 @@
 #include "arena/arena.h"
 #include "arena/slab.h"
 #include "base/atomic.h"
+#include "base/sanitizers.h"
 #include "base/self.h"
 #include "registry/registry.h"
 
@@ -266,21 +267,11 @@ static void processes_exchange_blocks(void **state)
 
 /* TSan sees one process: a block that went from one of its threads to another by way of a second
  * process looks like a race to it. */
-#if defined(__SANITIZE_THREAD__)
-#define UNDER_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define UNDER_TSAN 1
-#endif
-#endif
-#ifndef UNDER_TSAN
-#define UNDER_TSAN 0
-#endif
 
 static void threads_of_processes_exchange_blocks(void **state)
 {
     (void)state;
-    if (UNDER_TSAN)
+    if (PL_TSAN)
         skip();
     run_processes(work_in_threads);
 }

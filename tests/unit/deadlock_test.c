@@ -1,6 +1,7 @@
 /* Deadlocks: a test per promise of include/plait/deadlock.h, with rings of threads, of processes, and mixed. */
 #include "harness/harness.h"
 
+#include "base/sanitizers.h"
 #include "park/record.h"
 #include "port/memory.h"
 
@@ -898,7 +899,7 @@ static int reports_of(const char *family, bool wait, int64_t time)
 static void if_all_sleep_that_is_reported_once(void **state)
 {
     (void)state;
-#if defined(__SANITIZE_THREAD__)
+#if PL_TSAN
     skip(); /* it starts a thread of its own, which for all plait knows might wake them */
 #endif
     CHECK_EQ(reports_of("--asleep", true, plait_ms(800)), 1);

@@ -1,6 +1,7 @@
 /* Stacks: taken and given back, guarded, and no more memory kept than promised. */
 #include "harness/harness.h"
 
+#include "base/sanitizers.h"
 #include "task/stack.h"
 
 #include <errno.h>
@@ -369,7 +370,7 @@ static void without_address_space(void)
 static void without_address_space_none_is_to_be_had(void **state)
 {
     (void)state;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if PL_ASAN || PL_TSAN
     skip(); /* they need address space themselves */
 #endif
     in_a_child(without_address_space);
@@ -380,7 +381,7 @@ static void an_ended_pool_leaves_nothing(void **state)
     (void)state;
     struct pl_stacks p;
     struct pl_stack s;
-#ifdef __SANITIZE_THREAD__
+#if PL_TSAN
     skip(); /* it maps memory of its own for ours, and keeps it */
 #endif
     int before = mappings();

@@ -3,7 +3,6 @@
 #include "park/park.h"
 #include "registry/registry.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
@@ -731,17 +730,20 @@ static void *begin_late(void *unused)
     return late.fn(late.arg);
 }
 
-/* Stands before the C library's: the thread that plait makes next waits before its first step. */
-int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *), void *arg)
+/* Stands before the C library's, which the linker calls __real (--wrap): the thread that plait makes next waits before its
+ * first step. */
+int __real_pthread_create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+int __wrap_pthread_create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
+                          void *arg)
 {
-    typedef int create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
-    create *real = (create *)dlsym(RTLD_NEXT, "pthread_create");
     if (!late.armed)
-        return real(thread, attr, fn, arg);
+        return __real_pthread_create(thread, attr, fn, arg);
     late.armed = false;
     late.fn = fn;
     late.arg = arg;
-    return real(thread, attr, begin_late, NULL);
+    return __real_pthread_create(thread, attr, begin_late, NULL);
 }
 
 static int start_late(void *box)
