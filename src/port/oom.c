@@ -4,6 +4,7 @@
 #include "port/oom.h"
 
 #include "base/atomic.h"
+#include "base/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -83,6 +84,9 @@ static void remember(const char *path, int32_t seen, int32_t self)
     pl_store_release(&owner, self);
 }
 
+/* What was read last, by `owner`, and when. Atomic. */
+static int64_t last_count, last_read;
+
 int64_t pl_oom_kills(void)
 {
     char path[PATH];
@@ -94,7 +98,20 @@ int64_t pl_oom_kills(void)
         remember(path, seen, self);
         file = path;
     }
-    int64_t count = *file ? count_in(file) : -1;
+    int64_t now = plait_now(), count = *file ? count_in(file) : -1;
     errno = saved;
+    pl_store_relaxed(&last_count, count);
+    /* R:oom.last, pairs with pl_oom_kills_lately: a count is at least as new as it says. */
+    pl_store_release(&last_read, now);
     return count;
+}
+
+int64_t pl_oom_kills_lately(void)
+{
+    enum { LATELY = 10 * 1000 * 1000 }; /* ns */
+    /* A:oom.last, pairs with pl_oom_kills. */
+    int64_t read = pl_load_acquire(&last_read);
+    bool is_new = read != 0 && plait_now() - read < LATELY;
+    return is_new && pl_load_acquire(&owner) == (int32_t)getpid() ? pl_load_relaxed(&last_count)
+                                                                  : pl_oom_kills();
 }

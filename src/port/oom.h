@@ -9,4 +9,7 @@
  * -1: it cannot be known. Reads a file at each call. */
 int64_t pl_oom_kills(void);
 
+/* The same, as it was some milliseconds ago at most. Who starts many processes does not read the file for each. */
+int64_t pl_oom_kills_lately(void);
+
 #endif

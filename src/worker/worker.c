@@ -137,7 +137,7 @@ static int start(plait_worker *ret, int kind, plait_function *fn, void *arg, con
                                                  (o->subreaper ? PL_FLAG_SUBREAPER : 0) |
                                                  (kind == PLAIT_PROCESS ? PL_FLAG_MAIN : 0)));
     if (kind == PLAIT_PROCESS)
-        pl_store_relaxed(&slot->oom_before, pl_oom_kills());
+        pl_store_relaxed(&slot->oom_before, pl_oom_kills_lately());
     fill_name(slot, o->name);
     rc = kind == PLAIT_THREAD ? start_thread(slot, arg, o) : start_process(slot, fn, arg, o);
     if (rc < 0) {
