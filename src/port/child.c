@@ -127,8 +127,10 @@ IN_CHILD static int tie(const struct pl_child_setup *setup)
     bool leads = setup->new_session || setup->new_group;
     syscall(SYS_close,
             setup->lifeline->write_end); /* first, so that there is a descriptor to be had */
-    long own =
-        syscall(SYS_openat, AT_FDCWD, setup->lifeline_path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
+    long own = setup->tie;
+    if (!setup->has_tie)
+        own = syscall(SYS_openat, AT_FDCWD, setup->lifeline_path, O_RDONLY | O_CLOEXEC | O_NONBLOCK,
+                      0);
     if (own < 0)
         return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? -errno : -1;
     int fd = out_of_the_way((int)own, setup->highest, setup->stays);

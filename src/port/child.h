@@ -38,6 +38,8 @@ struct pl_child_setup {
     /* To die with the starter: the starter's lifeline. NULL: not tied. */
     const struct pl_lifeline *lifeline;
     char lifeline_path[32]; /* /proc/self/fd/N of its reading end */
+    int tie;                /* the same from pl_lifeline_open; with has_tie */
+    bool has_tie;
 
     const char *cwd;
     bool set_umask;

@@ -360,6 +360,8 @@ void pl_child_setup_free(struct pl_child_setup *setup)
 {
     if (setup->has_cgroup)
         close(setup->cgroup);
+    if (setup->has_tie)
+        close(setup->tie);
     free(setup->cpus);
     free(setup->limits);
     free(setup->groups);
@@ -409,8 +411,11 @@ int pl_child_setup_seal(struct pl_child_setup *setup, const struct pl_lifeline *
     if (setup->n_moves > 1)
         qsort(setup->tos, (size_t)setup->n_moves, sizeof *setup->tos, compare_numbers);
     setup->lifeline = lifeline;
-    if (lifeline)
+    if (lifeline) {
         snprintf(setup->lifeline_path, sizeof setup->lifeline_path, "/proc/self/fd/%d",
                  lifeline->read_end);
+        setup->tie = pl_lifeline_open(lifeline->read_end);
+        setup->has_tie = setup->tie >= 0;
+    }
     return 0;
 }

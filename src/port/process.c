@@ -109,6 +109,26 @@ uint64_t pl_process_birth(int pid)
     return rc < 0 ? 0 : line.birth;
 }
 
+int64_t pl_boot_time(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+uint64_t pl_process_birth_between(int64_t earliest, int64_t latest)
+{
+    enum { SLACK = 1000 }; /* ns; the clock is read in user space, by another processor perhaps */
+    static int64_t tick;   /* atomic */
+    int64_t length = __atomic_load_n(&tick, __ATOMIC_RELAXED);
+    if (length == 0) {
+        length = 1000000000 / sysconf(_SC_CLK_TCK);
+        __atomic_store_n(&tick, length, __ATOMIC_RELAXED);
+    }
+    int64_t first = (earliest - SLACK) / length, last = (latest + SLACK) / length;
+    return first == last && first > 0 ? (uint64_t)first : 0;
+}
+
 int pl_process_threads(int pid)
 {
     char path[40];
@@ -321,10 +341,24 @@ static bool has_hung_up(int fd)
     return poll(&p, 1, 0) == 1 && (p.revents & POLLHUP);
 }
 
-void pl_lifeline_tie(const struct pl_lifeline *parents)
+void pl_lifeline_tie(const struct pl_lifeline *parents, int own)
 {
     close(parents->write_end); /* first, so that there is a descriptor to be had */
-    pl_lifeline_tie_to(parents->read_end);
+    pl_lifeline_tie_to(parents->read_end, own);
+}
+
+int pl_lifeline_open(int read_end)
+{
+    /* Whom to signal is a property of the open file, and the inherited one is shared with all
+     * siblings: each child needs an open file of its own on the same pipe. */
+    char path[40];
+    int saved = errno;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", read_end);
+    int own = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (own >= 0)
+        own = pl_descriptor_above_streams(own);
+    errno = saved;
+    return own;
 }
 
 /* No /proc: the second best follows the forking thread. */
@@ -337,16 +371,11 @@ static void tie_to_thread(int read_end)
     close(read_end);
 }
 
-void pl_lifeline_tie_to(int read_end)
+void pl_lifeline_tie_to(int read_end, int own)
 {
-    /* Whom to signal is a property of the open file, and the inherited one is shared with all
-     * siblings: each child needs an open file of its own on the same pipe. */
-    char path[40];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", read_end);
     pl_lifeline_untie();
-    int own = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (own >= 0)
-        own = pl_descriptor_above_streams(own);
+    if (own < 0)
+        own = pl_lifeline_open(read_end);
     if (own < 0) {
         tie_to_thread(read_end);
         return;

@@ -30,6 +30,12 @@ int pl_process_wait(int pid, int64_t deadline);
  * is no such process or no /proc. */
 uint64_t pl_process_birth(int pid);
 
+/* The same of a process that was made between two instants of pl_boot_time, if they tell it; 0: they lie in two ticks. */
+uint64_t pl_process_birth_between(int64_t earliest, int64_t latest);
+
+/* ns since boot. */
+int64_t pl_boot_time(void);
+
 /* Whether the process with this pid and birth (0: whatever its birth) is there and some thread of it
  * runs. Where the birth cannot be learned, the pid has to do. */
 bool pl_process_lives(int pid, uint64_t birth);
@@ -77,12 +83,16 @@ bool pl_lifeline_is_whole(const struct pl_lifeline *line);
 /* And whether this user may open it anew, as children have to. */
 bool pl_lifeline_is_usable(const struct pl_lifeline *line);
 
-/* In the child: to be killed when the parent dies. Closes the inherited ends. If the parent is dead
- * already, does not return. */
-void pl_lifeline_tie(const struct pl_lifeline *parents);
+/* In the parent, before it makes a child: the reading end opened anew, for that child alone; -1: there is no /proc, or no
+ * descriptor. The child could do so too, but the kernel makes its part of /proc with the first look at it, which takes 50 us. */
+int pl_lifeline_open(int read_end);
+
+/* In the child: to be killed when the parent dies. Closes the inherited ends. `own` from pl_lifeline_open. If the parent is
+ * dead already, does not return. */
+void pl_lifeline_tie(const struct pl_lifeline *parents, int own);
 
 /* The same for a process that has been handed the reading end alone, which is closed. */
-void pl_lifeline_tie_to(int read_end);
+void pl_lifeline_tie_to(int read_end, int own);
 
 /* Before an exec: keeps the tie open beyond it, above the numbers that programs use. What to close if the exec fails; -1:
  * nothing. */

@@ -100,6 +100,15 @@ struct pl_process_name pl_this_process(void)
     return name;
 }
 
+void pl_born_after(int64_t earliest)
+{
+    uint64_t birth = pl_process_birth_between(earliest, pl_boot_time());
+    if (birth == 0)
+        return;
+    pl_store_relaxed(&known.birth, birth);
+    pl_store_release(&known.pid, (int32_t)getpid());
+}
+
 bool pl_slot_is_child(const struct pl_slot *slot, const struct pl_process_name *self)
 {
     return pl_slot_kind(slot) == PLAIT_PROCESS && pl_load_relaxed(&slot->parent_pid) == self->pid &&

@@ -282,6 +282,9 @@ struct pl_process_name pl_this_process(void);
 /* To be called in a child that was made without fork(): it is another process now. */
 void pl_forked(void);
 
+/* In a forked child: what its parent's pl_boot_time was just before. Then it need not ask /proc for its birth. */
+void pl_born_after(int64_t earliest);
+
 /* Whether this is a process that this process (`self`, so that a loop asks once) forked and has to
  * collect. */
 bool pl_slot_is_child(const struct pl_slot *slot, const struct pl_process_name *self);

@@ -63,7 +63,7 @@ uint64_t pl_lifeline_inode(void);
 const struct pl_lifeline *pl_lifeline_own(void);
 
 /* In a child forked by plait: is tied to the lifeline it was forked with, or to nothing. */
-void pl_lifeline_inherit(bool detached);
+void pl_lifeline_inherit(bool detached, int own);
 
 /* Set around our own fork(): the child then ties the lifeline itself. */
 void pl_lifeline_forking(bool now);

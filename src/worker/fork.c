@@ -16,12 +16,15 @@ enum { LARGEST_STACK = 64 << 20 }; /* bytes, for a process that a task starts */
 /* What the child finds on its copy of the stack. */
 struct child {
     const struct pl_birth *birth;
-    int report[2]; /* how the setup goes; -1: there is none */
+    int report[2];    /* how the setup goes; -1: there is none */
+    int tie;          /* from pl_lifeline_open; -1: none */
+    int64_t earliest; /* when it can have been born */
 };
 
 static _Noreturn void child_main(const struct child *child)
 {
-    pl_lifeline_inherit(child->birth->detached);
+    pl_born_after(child->earliest);
+    pl_lifeline_inherit(child->birth->detached, child->tie);
     if (child->birth->options->process) {
         close(child->report[0]);
         pl_setup_apply(child->birth->options->process, child->report[1]);
@@ -64,11 +67,15 @@ static _Noreturn void begin_child(struct child *child, bool in_task)
 static int make(struct child *child)
 {
     bool in_task = pl_task_runs();
+    child->tie = child->birth->detached ? -1 : pl_lifeline_open(pl_lifeline_read_end());
     pl_lifeline_forking(true);
+    child->earliest = pl_boot_time();
     pid_t pid = fork();
     if (pid == 0)
         begin_child(child, in_task);
     pl_lifeline_forking(false);
+    if (child->tie >= 0)
+        close(child->tie);
     return pid >= 0 ? (int)pid : errno == ENOMEM ? PLAIT_ENOMEM : PLAIT_EAGAIN;
 }
 
@@ -96,7 +103,7 @@ int pl_fork_start(const struct pl_birth *birth)
     int saved = errno;
     fflush(stdout);
     fflush(stderr);
-    struct child child = {birth, {-1, -1}};
+    struct child child = {.birth = birth, .report = {-1, -1}};
     int rc = birth->options->process ? make_with_setup(&child) : make(&child);
     errno = saved;
     if (rc < 0)

@@ -90,7 +90,7 @@ void pl_lifeline_forking(bool now)
     forking = now;
 }
 
-void pl_lifeline_inherit(bool detached)
+void pl_lifeline_inherit(bool detached, int own)
 {
     struct pl_lifeline parents = lifeline;
     pl_lifeline_drop(&outgrown);
@@ -99,7 +99,7 @@ void pl_lifeline_inherit(bool detached)
         pl_lifeline_untie();
         pl_lifeline_drop(&parents);
     } else {
-        pl_lifeline_tie(&parents);
+        pl_lifeline_tie(&parents, own);
     }
     forking = false;
 }

@@ -48,13 +48,21 @@ void pl_child_finish(struct pl_slot *slot, uint32_t generation)
     pl_slot_ended(slot, generation);
 }
 
+/* It has said so within the last tick of the clock that births are counted in: the pid is its own still, whatever the birth. */
+static bool has_just_ended(const struct pl_slot *slot)
+{
+    enum { TICK = 10 * 1000 * 1000 }; /* ns */
+    return pl_life_of(pl_load_acquire(&slot->life)) == PL_ENDED &&
+           plait_now() - pl_load_relaxed(&slot->ended) < TICK;
+}
+
 /* Under the slot's reaper word. As pl_process_reap, but a process that another has collected is told
  * from one that is not ours to collect. */
 static int reap_claimed(struct pl_slot *slot, struct pl_process_end *end, bool *ret_known)
 {
     int32_t pid = pl_load_acquire(&slot->pid);
     uint64_t birth = pl_load_relaxed(&slot->birth);
-    int rc = pl_process_reap(pid, birth, end);
+    int rc = pl_process_reap(pid, has_just_ended(slot) ? 0 : birth, end);
     *ret_known = rc == 0;
     if (rc != -ECHILD)
         return rc;

@@ -51,6 +51,7 @@ static struct {
     int socket;
     int lifeline;
     int report;       /* of a child that has a setup to apply */
+    int tie;          /* for the next child, from pl_lifeline_open; -1: none */
     bool forks_twice; /* it cannot make siblings */
 } own;
 
@@ -116,6 +117,8 @@ static bool take_descriptors(struct order *order)
 {
     int next = 0;
     own.lifeline = step_aside(order, own.lifeline);
+    if (own.tie >= 0)
+        own.tie = step_aside(order, own.tie);
     bool good = own.lifeline >= 0 && arena_steps_aside(order);
     for (int i = 0; i < order->n_fds; i++) {
         order->fds[i] = step_aside(order, order->fds[i]);
@@ -160,7 +163,7 @@ static _Noreturn void child_main(struct order *order)
         close(own.lifeline);
         pl_lifeline_untie(); /* the zygote's, which does not hold this process */
     } else {
-        pl_lifeline_tie_to(own.lifeline);
+        pl_lifeline_tie_to(own.lifeline, own.tie);
     }
     pl_signals_begin_child(); /* before any can come */
     let_signals_in();
@@ -181,11 +184,17 @@ static int error_of(int rc)
 
 static int fork_sibling(struct order *order, struct pl_begin *begin, int32_t *ret_pid)
 {
+    own.tie = order->request.detached ? -1 : pl_lifeline_open(own.lifeline);
+    int64_t earliest = pl_boot_time();
     int rc = pl_clone_sibling(&begin->pid);
     if (rc == 0) {
         pl_forked();
+        pl_born_after(earliest);
         child_main(order);
     }
+    if (own.tie >= 0)
+        close(own.tie);
+    own.tie = -1;
     *ret_pid = rc;
     return rc < 0 ? error_of(rc) : 0;
 }
@@ -335,6 +344,7 @@ static int prepare(const struct pl_role *role)
     if (rc < 0)
         return rc;
     own.lifeline = role->lifeline;
+    own.tie = -1;
     own.forks_twice = role->fork_twice || !pl_clone_prepare();
     return run_preload();
 }
@@ -344,7 +354,7 @@ static void tie(int lifeline)
 {
     int copy = fcntl(lifeline, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
     if (copy >= 0)
-        pl_lifeline_tie_to(copy);
+        pl_lifeline_tie_to(copy, -1);
 }
 
 /* Moves a descriptor up, if there is room. */

@@ -3,6 +3,8 @@
 
 #include "base/atomic.h"
 #include "park/park.h"
+#include "port/process.h"
+#include "registry/registry.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -238,6 +240,27 @@ static int look_at_parent(void *world)
     close(sentinel);
     w->status = plait_join(parent, NULL, PLAIT_NOWAIT);
     return 0;
+}
+
+static int compare_births(void *unused)
+{
+    (void)unused;
+    return pl_this_process().birth == pl_process_birth(getpid()) ? 0 : 1;
+}
+
+/* By the clock where that is certain, by /proc where two ticks are possible; each comes up. */
+static int a_process_knows_its_birth_as_the_kernel_does(void *unused)
+{
+    enum { MANY = 300 };
+    const int64_t ms = 1000 * 1000;
+    (void)unused;
+    CHECK_EQ(pl_process_birth_between(51 * ms, 59 * ms), 5); /* ticks are hundredths of a second */
+    CHECK_EQ(pl_process_birth_between(59 * ms, 61 * ms), 0);
+    CHECK_EQ(pl_process_birth_between(50 * ms, 59 * ms), 0); /* too close to tell */
+    FOR_EACH_METHOD(method)
+    for (int i = 0; i < t_rounds(method == PLAIT_SPAWN ? 10 : MANY); i++)
+        CHECK_EQ(t_join_one(start_by(method, compare_births, NULL)), 0);
+    return leave_nothing();
 }
 
 /* Python's parent_process(): whoever made the process in truth, its parent is who started it. */
@@ -476,6 +499,7 @@ int main(int argc, char **argv)
         PROGRAM(join_with_a_limit_may_be_repeated),
         PROGRAM(a_grandchild_that_lives_delays_neither_join_nor_sentinel),
         PROGRAM(a_process_knows_its_parent),
+        PROGRAM(a_process_knows_its_birth_as_the_kernel_does),
         PROGRAM(a_process_may_wait_for_its_parents_end),
         PROGRAM(names_are_given_or_made),
         PROGRAM(standard_input_is_the_starters),
