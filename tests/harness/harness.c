@@ -761,7 +761,7 @@ bool t_is_sanitized(void)
 bool t_may_fork_beside_threads(void)
 {
 #ifdef __clang__
-    return true;
+    return !PL_ASAN;
 #endif
     return !t_is_sanitized();
 }

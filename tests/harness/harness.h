@@ -251,7 +251,8 @@ bool t_is_sanitized(void);
 bool t_is_under_tsan(void);
 
 /* Whether a child may be forked while other threads of the test allocate memory, and allocate itself. libc sees to that, and
- * so do the sanitizers of clang 19; those of gcc 12 do not: their allocator's locks stay taken in the child for ever. */
+ * so does the TSan of clang 19. ASan does not (a lock that ending threads take was seen to stay taken), nor do the sanitizers of gcc 12: their
+ * allocator's locks stay taken in the child for ever. */
 bool t_may_fork_beside_threads(void);
 
 /* Random numbers from a seed that t_seed prints (or takes from PLAIT_TEST_SEED). */
