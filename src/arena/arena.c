@@ -7,6 +7,7 @@
 #include "arena/arena.h"
 
 #include "arena/chunk.h"
+#include "base/at_fork.h"
 #include "base/atomic.h"
 #include "base/error.h"
 #include "port/memory.h"
@@ -37,7 +38,7 @@ static dev_t file_device;
 static ino_t file_inode;
 
 /* Threads that race to make the arena; held over fork, so that the child never sees it half made. */
-static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER;
+static PL_WRITTEN_AT_FORK pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER;
 
 static void before_fork(void)
 {

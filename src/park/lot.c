@@ -62,6 +62,8 @@ __attribute__((no_sanitize("thread"))) static void empty_in_child(void)
 {
     for (int i = 0; i < BUCKETS; i++) {
         volatile struct bucket *b = &lot[i];
+        if (!b->lock && !b->queued && !b->first) /* mostly: no page is to be copied for that */
+            continue;
         b->lock = 0;
         b->queued = 0;
         b->first = NULL;

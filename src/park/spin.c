@@ -9,6 +9,7 @@
  *
  * Who spins takes a processor from somebody, perhaps from the very one it waits for. So after a short while
  * only as many threads of a process go on spinning as leave one processor free. */
+#include "base/at_fork.h"
 #include "base/atomic.h"
 #include "base/clock.h"
 #include "park/park.h"
@@ -67,7 +68,7 @@ static bool begin(struct pl_spin *spin)
     return !woke;
 }
 
-static int long_spinners; /* threads of this process past SHORT. Atomic */
+static PL_WRITTEN_AT_FORK int long_spinners; /* threads of this process past SHORT. Atomic */
 
 static void forget_spinners(void)
 {

@@ -1,6 +1,7 @@
 /* waitid, pidfd, /proc and the lifeline. */
 #include "port/process.h"
 
+#include "base/at_fork.h"
 #include "base/clock.h"
 #include "port/memory.h"
 #include "port/stat.h"
@@ -258,8 +259,8 @@ bool pl_process_gone(int tid)
 }
 
 /* The descriptor that ties this process to its parent, and its pipe. */
-static int tie = -1;
-static uint64_t tie_inode;
+static PL_WRITTEN_AT_FORK int tie = -1;
+static PL_WRITTEN_AT_FORK uint64_t tie_inode;
 
 /* Names the pipe behind a descriptor; 0 if it is none. */
 static uint64_t inode_of(int fd)

@@ -14,6 +14,7 @@
  * a pipe that an exec closes. */
 #include "port/child.h"
 
+#include "base/at_fork.h"
 #include "base/sanitizers.h"
 
 #include <errno.h>
@@ -208,7 +209,7 @@ static int make_copy(struct pl_spawned *ret)
 
 /* Held while the writing end is open here: a process that another thread forked meanwhile would have it, too, and hold it open
  * for as long as it lives. */
-static pthread_mutex_t piping = PTHREAD_MUTEX_INITIALIZER;
+static PL_WRITTEN_AT_FORK pthread_mutex_t piping = PTHREAD_MUTEX_INITIALIZER;
 
 static void before_fork(void)
 {

@@ -12,6 +12,7 @@
  * would look like success. Without pidfds (before Linux 5.3, or refused) waiting is looking, at growing intervals. */
 #include "program/program_internal.h"
 
+#include "base/at_fork.h"
 #include "base/atomic.h"
 #include "base/clock.h"
 
@@ -246,8 +247,8 @@ struct forgotten {
     int pidfd;
 };
 
-static pthread_mutex_t forgotten_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct forgotten *forgotten; /* under the lock; a forked child has none */
+static PL_WRITTEN_AT_FORK pthread_mutex_t forgotten_lock = PTHREAD_MUTEX_INITIALIZER;
+static PL_WRITTEN_AT_FORK struct forgotten *forgotten; /* under the lock; a forked child has none */
 
 static void forget_in_child(void)
 {

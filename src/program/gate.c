@@ -6,12 +6,13 @@
  *   1 a starter behind the gate waits for nothing but the kernel's exec: it makes pipes, the child, and closes its ends;
  *   2 it takes no lock that a fork takes before: what needs one (the lifeline) is had before the gate;
  *   3 the child itself is not made by fork(), which would wait for its own starter. */
+#include "base/at_fork.h"
 #include "program/program_internal.h"
 
-static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+static PL_WRITTEN_AT_FORK pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+static PL_WRITTEN_AT_FORK pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 /* Threads that start a program, that want to fork. Under gate, which a fork holds while it takes place. */
-static unsigned inside, forking;
+static PL_WRITTEN_AT_FORK unsigned inside, forking;
 
 void pl_gate_enter(void)
 {

@@ -2,9 +2,11 @@
  * needs one worker of each process, for a worker of another process dies with all of it.
  *
  * Naive: each sleeper looks through all slots. With ten thousand of them that is a hundred million looks
- * a second. Cure: each process that comes, and the sweep, which passes all slots anyway and no more than
- * every 10 ms, leave a list in the arena, and sleepers copy that. It may be a little old, or half of it new: then a process is
- * watched twice, or not before the next nap. */
+ * a second. Cure: a list in the arena, which sleepers copy. Each process that comes enters itself, and the sweep, which passes all
+ * slots anyway and no more than every 10 ms, makes it anew. It may be a little old, or half of it new: then a process is
+ * watched twice, or not before the next nap.
+ *
+ * Who comes does not look through the slots himself: in a fresh process each page of them is a page fault. */
 #include "base/atomic.h"
 #include "port/process.h"
 #include "registry/registry.h"
@@ -56,17 +58,14 @@ int pl_process_workers(uint32_t *ids, int most)
     return n;
 }
 
-void pl_roster_renew(void)
+void pl_roster_join(void)
 {
-    struct pl_roster roster;
-    pl_roster_begin(&roster);
-    uint32_t ready = pl_load_acquire(&pl_arena->slots_ready);
-    for (uint32_t i = 1; i < ready; i++) {
-        struct pl_slot *slot = pl_slot_at(i);
-        if (pl_life_of(pl_load_acquire(&slot->life)) == PL_RUNNING)
-            pl_roster_add(&roster, slot);
+    uint32_t own = pl_slot_id(pl_self.slot);
+    for (int i = 0; i < PL_PROCESSES_LISTED; i++) {
+        uint32_t id = pl_load_relaxed(&pl_arena->processes[i]);
+        if ((id == 0 || pl_is_dead(id)) && pl_cas_relaxed(&pl_arena->processes[i], &id, own))
+            return;
     }
-    pl_roster_end(&roster);
 }
 
 /* --- leaving for another family --- */

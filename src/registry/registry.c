@@ -13,6 +13,7 @@
 #include "registry/registry.h"
 
 #include "arena/alloc.h"
+#include "base/at_fork.h"
 #include "base/atomic.h"
 #include "base/clock.h"
 #include "base/panic.h"
@@ -34,7 +35,8 @@ enum {
 };
 
 _Thread_local struct pl_self pl_self __attribute__((tls_model("initial-exec")));
-uint32_t pl_fork_parent, pl_forks;
+PL_WRITTEN_AT_FORK uint32_t pl_fork_parent;
+PL_WRITTEN_AT_FORK uint32_t pl_forks;
 bool pl_slow_paths_only;
 
 static pthread_key_t at_thread_exit; /* its destructor signs a foreign thread off */
@@ -44,7 +46,8 @@ static uint64_t life_word(uint32_t generation, enum pl_life life, uint32_t claim
     return (uint64_t)generation << 32 | (uint32_t)life << PL_ID_BITS | claimer;
 }
 
-static struct pl_process_name known; /* this process; atomic. Unknown again in a forked child */
+static PL_WRITTEN_AT_FORK struct pl_process_name
+    known; /* this process; atomic. Unknown again in a forked child */
 
 /* --- the threads of this process --- */
 
@@ -346,7 +349,7 @@ bool pl_slot_enter(struct pl_slot *slot, uint64_t meant)
     pl_store_release(&slot->life, life_word(generation, PL_RUNNING, 0));
     pthread_setspecific(at_thread_exit, slot);
     if (pl_slot_kind(slot) == PLAIT_PROCESS)
-        pl_roster_renew();
+        pl_roster_join();
     return true;
 }
 

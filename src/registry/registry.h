@@ -463,8 +463,8 @@ void pl_recover(struct pl_slot *slot);
  * many. */
 int pl_process_workers(uint32_t *ids, int most);
 
-/* Makes the list anew; when a process comes. */
-void pl_roster_renew(void);
+/* Enters the calling worker, the first of its process, in the list, if there is a place. */
+void pl_roster_join(void);
 
 /* The list of processes being made anew, by a sweep: family.c. */
 enum { PL_PROCESSES_LISTED = 32 };

@@ -19,6 +19,7 @@
 #include "shm/record.h"
 
 #include "arena/alloc.h"
+#include "base/at_fork.h"
 #include "base/atomic.h"
 #include "park/park.h"
 #include "port/process.h"
@@ -39,7 +40,7 @@ enum { FORMAT = 1, MOST_NAME = 200 };
 
 /* --- the process's turn --- */
 
-static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+static PL_WRITTEN_AT_FORK pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
 
 static void before_fork(void)
 {

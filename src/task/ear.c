@@ -27,6 +27,7 @@
  * A forked child has no ears, and its copies of what they had are freed. */
 #include "task/ear.h"
 
+#include "base/at_fork.h"
 #include "base/atomic.h"
 #include "base/clock.h"
 #include "park/park.h"
@@ -55,9 +56,9 @@ struct pl_ear {
     struct pl_watch list[WORDS + 1];
 };
 
-static pthread_mutex_t ears_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct pl_ear *ears; /* under the lock, as are the next two */
-static int n_ears;
+static PL_WRITTEN_AT_FORK pthread_mutex_t ears_lock = PTHREAD_MUTEX_INITIALIZER;
+static PL_WRITTEN_AT_FORK struct pl_ear *ears; /* under the lock, as are the next two */
+static PL_WRITTEN_AT_FORK int n_ears;
 static int64_t tired_after = INT64_C(10) * 1000 * 1000 * 1000;
 
 /* --- forks --- */

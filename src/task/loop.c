@@ -20,6 +20,7 @@
  *     itself. Each wait is a loop that bears that;
  *   4 who is in an inbox is held there by a reference of `life`. Else its record might serve a task of
  *     another loop before this one takes it out, and then two threads would change one queue. */
+#include "base/at_fork.h"
 #include "base/atomic.h"
 #include "base/clock.h"
 #include "port/cpu.h"
@@ -34,9 +35,9 @@
 
 /* --- all loops of the process --- */
 
-static struct pl_loop *loops; /* under `loops_lock` */
-static uint64_t serials;      /* under `loops_lock` */
-static pthread_mutex_t loops_lock = PTHREAD_MUTEX_INITIALIZER;
+static PL_WRITTEN_AT_FORK struct pl_loop *loops; /* under `loops_lock` */
+static uint64_t serials;                         /* under `loops_lock` */
+static PL_WRITTEN_AT_FORK pthread_mutex_t loops_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void lock_before_fork(void)
 {

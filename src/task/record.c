@@ -8,6 +8,7 @@
  *
  * Records lie in blocks that are never given back, so whoever has an old handle may look. Each loop keeps some free ones
  * at hand; the rest are in the process's store, under a lock. */
+#include "base/at_fork.h"
 #include "base/atomic.h"
 #include "task/task_internal.h"
 
@@ -27,10 +28,10 @@ enum {
 #define TASK_BIT UINT32_C(0x80000000)
 #define GENERATION_MASK ((UINT32_C(1) << GENERATION_BITS) - 1)
 
-static struct pl_task *blocks[BLOCKS]; /* under `store`; an entry does not change any more */
-static uint32_t n_blocks;              /* atomic; under `store` */
-static struct pl_task *free_records;   /* under `store` */
-static pthread_mutex_t store = PTHREAD_MUTEX_INITIALIZER;
+static struct pl_task *blocks[BLOCKS];       /* under `store`; an entry does not change any more */
+static PL_WRITTEN_AT_FORK uint32_t n_blocks; /* atomic; under `store` */
+static PL_WRITTEN_AT_FORK struct pl_task *free_records; /* under `store` */
+static PL_WRITTEN_AT_FORK pthread_mutex_t store = PTHREAD_MUTEX_INITIALIZER;
 
 static void lock_before_fork(void)
 {

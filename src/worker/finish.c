@@ -20,12 +20,23 @@ enum {
 
 static int32_t
     closing_pid; /* the process that ends its daemons and starts no more; a fork's child may */
+static int32_t starter; /* the process that has started workers; a fork's child has none. Atomic */
 static uint32_t watching; /* the exit handler is registered; inherited over fork, as that is */
+
+void pl_worker_will_have_own(void)
+{
+    pl_store_relaxed(&starter, (int32_t)getpid());
+}
+
+static bool has_own(void)
+{
+    return pl_load_relaxed(&starter) == (int32_t)getpid();
+}
 
 /* The first joinable worker from `at` on that this process started and that matches; false if there is none. */
 static bool find_own_from(uint32_t at, uint32_t flags, uint32_t kinds, plait_worker *ret)
 {
-    uint32_t ready = pl_load_acquire(&pl_arena->slots_ready);
+    uint32_t ready = has_own() ? pl_load_acquire(&pl_arena->slots_ready) : 0;
     struct pl_process_name self = pl_this_process();
     for (uint32_t i = at; i < ready; i++) {
         struct pl_slot *slot = pl_slot_at(i);

@@ -1,4 +1,5 @@
 /* Worker processes, whichever way they are made: what ties them to their parent, and how they run. */
+#include "base/at_fork.h"
 #include "base/atomic.h"
 #include "worker/begin.h"
 #include "worker/signals.h"
@@ -10,9 +11,10 @@
 
 /* This process's lifeline, which its children are tied to; made with the first child. */
 static const struct pl_lifeline no_lifeline = {-1, -1, 0};
-static struct pl_lifeline lifeline = {-1, -1, 0};
-static struct pl_lifeline outgrown = {-1, -1, 0}; /* one that earlier children are still tied to */
-static pthread_mutex_t lifeline_lock = PTHREAD_MUTEX_INITIALIZER;
+static PL_WRITTEN_AT_FORK struct pl_lifeline lifeline = {-1, -1, 0};
+static PL_WRITTEN_AT_FORK struct pl_lifeline outgrown = {
+    -1, -1, 0}; /* one that earlier children are still tied to */
+static PL_WRITTEN_AT_FORK pthread_mutex_t lifeline_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static _Thread_local bool forking;
 
@@ -176,6 +178,18 @@ static int start_by_zygote(const struct pl_birth *birth)
     return pl_spawn_start(birth);
 }
 
+static int start_by(int method, const struct pl_birth *birth)
+{
+    switch (method) {
+    case PLAIT_FORK:
+        return pl_fork_start(birth);
+    case PLAIT_SPAWN:
+        return pl_spawn_start(birth);
+    default:
+        return start_by_zygote(birth);
+    }
+}
+
 int pl_process_start(struct pl_slot *slot, int method, const plait_options *o)
 {
     struct pl_birth birth = {
@@ -188,12 +202,8 @@ int pl_process_start(struct pl_slot *slot, int method, const plait_options *o)
     if (rc < 0)
         return rc;
     pl_child_reap_forgotten();
-    switch (method) {
-    case PLAIT_FORK:
-        return pl_fork_start(&birth);
-    case PLAIT_SPAWN:
-        return pl_spawn_start(&birth);
-    default:
-        return start_by_zygote(&birth);
-    }
+    rc = start_by(method, &birth);
+    if (rc == 0)
+        pl_child_count(+1);
+    return rc;
 }

@@ -1,4 +1,5 @@
 /* Collecting child processes, once each, and writing down how they ended. */
+#include "base/at_fork.h"
 #include "base/atomic.h"
 #include "base/clock.h"
 #include "port/oom.h"
@@ -7,6 +8,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <unistd.h>
 
 /* What can be known: the count of kills has risen since the worker was started. If its death was not one of those, another
  * process of the same control group was killed for want of memory meanwhile. */
@@ -69,6 +71,24 @@ static int reap_claimed(struct pl_slot *slot, struct pl_process_end *end, bool *
     return pl_process_lives(pid, birth) ? -EAGAIN : 0;
 }
 
+/* This process's pid and how many children it has still to collect; a fork's child has none. Atomic. */
+static PL_WRITTEN_AT_FORK uint64_t uncollected;
+
+void pl_child_count(int n)
+{
+    uint64_t self = (uint32_t)getpid(), seen = pl_load_relaxed(&uncollected), next;
+    do {
+        uint32_t count = seen >> 32 == self ? (uint32_t)seen : 0;
+        next = self << 32 | (count + (uint32_t)n);
+    } while (!pl_cas_relaxed(&uncollected, &seen, next));
+}
+
+static bool has_uncollected(void)
+{
+    uint64_t seen = pl_load_relaxed(&uncollected);
+    return seen >> 32 == (uint32_t)getpid() && (uint32_t)seen != 0;
+}
+
 int pl_child_reap(struct pl_slot *slot)
 {
     struct pl_process_end end;
@@ -88,6 +108,7 @@ int pl_child_reap(struct pl_slot *slot)
         record_end(slot, &end);
         pl_process_collect(pl_load_relaxed(&slot->pid));
     }
+    pl_child_count(-1);
     pl_child_finish(slot, generation);
     pl_store_release(&slot->reaper, PL_REAPED);
     return 0;
@@ -96,7 +117,7 @@ int pl_child_reap(struct pl_slot *slot)
 void pl_child_reap_forgotten(void)
 {
     struct pl_process_name self = pl_this_process();
-    uint32_t ready = pl_load_acquire(&pl_arena->slots_ready);
+    uint32_t ready = has_uncollected() ? pl_load_acquire(&pl_arena->slots_ready) : 0;
     for (uint32_t i = 1; i < ready; i++) {
         struct pl_slot *slot = pl_slot_at(i);
         if (!pl_slot_is_child(slot, &self) || pl_load_acquire(&slot->reaper) != 0)

@@ -372,6 +372,9 @@ static void begin_anew_in_child(void)
     if (owner == 0)
         return;
     for (int i = 1; i < SIGNALS; i++) {
+        if (entries[i].handled == entries[i].arrived && !entries[i].busy &&
+            (entries[i].note.seq & 1) == 0) /* mostly: no page is to be copied for that */
+            continue;
         entries[i].handled = entries[i].arrived;
         entries[i].busy = false;
         entries[i].note.seq &= ~1u;

@@ -131,6 +131,7 @@ static int start(plait_worker *ret, int kind, plait_function *fn, void *arg, con
     pl_store_relaxed(&slot->kind, (uint32_t)kind);
     slot->function = fn;
     struct pl_process_name self = pl_this_process();
+    pl_worker_will_have_own();
     pl_store_relaxed(&slot->parent_birth, self.birth);
     pl_store_relaxed(&slot->parent_pid, self.pid);
     pl_fetch_or_relaxed(&slot->flags, (uint32_t)((o->daemon ? PL_FLAG_DAEMON : 0) |

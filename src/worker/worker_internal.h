@@ -36,6 +36,12 @@ int pl_worker_join_if_not_asked(plait_worker worker);
 /* Collects the children that nobody of this process will join: detached, or joined by strangers. */
 void pl_child_reap_forgotten(void);
 
+/* How many processes this one has started and not collected yet changes by n. */
+void pl_child_count(int n);
+
+/* To be said before this process has its first worker: until then nobody looks for one. */
+void pl_worker_will_have_own(void);
+
 /* The end of this process in good order: waits for its workers, ends its daemons. */
 void pl_worker_finish_all(void);
 

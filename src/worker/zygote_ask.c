@@ -11,6 +11,7 @@
  * a process that finds its entry given up, and leaves. */
 #include "worker/zygote.h"
 
+#include "base/at_fork.h"
 #include "base/atomic.h"
 #include "base/clock.h"
 #include "port/memory.h"
@@ -45,7 +46,7 @@ struct standing {
     uint64_t groups; /* digest of the further groups */
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static PL_WRITTEN_AT_FORK pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* Under the lock. */
 static struct {
