@@ -375,8 +375,8 @@ static void tie_to_thread(int read_end)
 void pl_lifeline_tie_to(int read_end, int own)
 {
     pl_lifeline_untie();
-    if (own < 0 ||
-        inode_of(own) != inode_of(read_end)) /* the program has used the number meanwhile */
+    /* Another number's file: the program has closed ours, and used it, meanwhile. */
+    if (own < 0 || inode_of(own) != inode_of(read_end))
         own = pl_lifeline_open(read_end);
     if (own < 0) {
         tie_to_thread(read_end);

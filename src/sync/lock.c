@@ -146,9 +146,9 @@ static int wait_longer(plait_lock *lock, uint32_t seen, struct pl_wait *wait)
     if (wait->deadline == 0)
         return flags_lie(lock, seen) ? 0 : PLAIT_ETIMEDOUT;
     int rc = sleep_on(lock, seen, wait);
-    if (rc ==
-        PLAIT_ETIMEDOUT) { /* perhaps while the lock was free, and this worker kept from the processor: */
-        wait->deadline = 0; /* the rest is a mere try */
+    /* Perhaps the lock has become free while this worker was kept from the processor: the rest is a mere try. */
+    if (rc == PLAIT_ETIMEDOUT) {
+        wait->deadline = 0;
         return 0;
     }
     return rc < 0 ? give_up(lock, wait, rc) : 0;

@@ -62,7 +62,7 @@ int pl_lifeline_read_end(void);
 uint64_t pl_lifeline_inode(void);
 const struct pl_lifeline *pl_lifeline_own(void);
 
-/* In a child forked by plait: is tied to the lifeline it was forked with, or to nothing. */
+/* In a child forked by plait: is tied to the lifeline it was forked with, or to nothing. `own` from pl_lifeline_open, or -1. */
 void pl_lifeline_inherit(bool detached, int own);
 
 /* Set around our own fork(): the child then ties the lifeline itself. */

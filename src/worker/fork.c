@@ -73,10 +73,11 @@ static int make(struct child *child)
     pid_t pid = fork();
     if (pid == 0)
         begin_child(child, in_task);
+    int rc = pid >= 0 ? (int)pid : errno == ENOMEM ? PLAIT_ENOMEM : PLAIT_EAGAIN;
     pl_lifeline_forking(false);
     if (child->tie >= 0)
         close(child->tie);
-    return pid >= 0 ? (int)pid : errno == ENOMEM ? PLAIT_ENOMEM : PLAIT_EAGAIN;
+    return rc;
 }
 
 /* With options the start has not succeeded before they are applied. */
